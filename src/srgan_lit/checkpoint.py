@@ -1,0 +1,236 @@
+"""The generator file (``.safetensors``) and every way to name a model. No optimizer state.
+
+A generator file holds the tensors of ``Generator.state_dict()`` and, as string metadata: ``format_version``;
+``architecture`` (JSON, the keyword arguments of ``Generator``); ``input_range`` and ``output_range``;
+``trained`` (JSON: config hash, data, iterations, versions); ``scores`` (JSON, by protocol). Reading one never
+runs code.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from srgan_lit import atomic
+from srgan_lit.errors import SRGANError
+from srgan_lit.generator import Generator
+
+FORMAT_VERSION = "1"
+BUNDLED = Path(__file__).with_name("models")
+
+# What a converted generator expects and gives; ours is "unit" both ways.
+INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
+OUTPUT_RANGES = ("unit", "tanh")  # [0, 1], linear; (tanh(x) + 1) / 2
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a generator file says about itself."""
+
+    architecture: dict[str, int]
+    input_range: str = "unit"
+    output_range: str = "unit"
+    trained: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+class Ranged(nn.Module):
+    """A generator trained on other ranges, taking and giving [0, 1] like every other.
+
+    The range is changed before and after the network, never inside its first convolution, whose zero padding
+    would then stand for another colour and spoil the border.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, generator: Generator, *, input_range: str, output_range: str) -> None:
+        super().__init__()
+        self.generator, self.input_range, self.output_range = generator, input_range, output_range
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def scale(self) -> int:
+        """How many times larger the output is."""
+        return self.generator.scale
+
+    @property
+    def receptive_radius(self) -> float:
+        """LR pixels on each side that an output pixel can depend on."""
+        return self.generator.receptive_radius
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Return ``sr`` (B, 3, scale*h, scale*w) for ``lr`` (B, 3, h, w), both in [0, 1]."""
+        if self.input_range == "signed":
+            lr = lr * 2 - 1
+        elif self.input_range == "imagenet":
+            lr = (lr - self.mean) / self.std
+        sr = self.generator(lr)
+        return (sr.tanh() + 1) / 2 if self.output_range == "tanh" else sr
+
+
+def save_generator(
+    path: str | os.PathLike[str],
+    generator: Generator,
+    *,
+    input_range: str = "unit",
+    output_range: str = "unit",
+    trained: dict[str, Any] | None = None,
+    scores: dict[str, Any] | None = None,
+) -> None:
+    """Write a generator file, whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "architecture": json.dumps(generator.architecture),
+        "input_range": input_range,
+        "output_range": output_range,
+        "trained": json.dumps(trained or {}),
+        "scores": json.dumps(scores or {}),
+    }
+    with atomic.replacing(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> Metadata:
+    """What the generator file at ``path`` says about itself, without reading its tensors.
+
+    Raises:
+        SRGANError: not a generator file of a version that this package reads.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            raw = opened.metadata() or {}
+    except FileNotFoundError:
+        raise SRGANError(f"{path}: no such file") from None
+    except Exception as error:  # safetensors raises its own error type, OSError, or ValueError by what is wrong
+        raise SRGANError(f"{path}: not a generator file ({error})") from error
+    version = raw.get("format_version")
+    if version != FORMAT_VERSION:
+        said = "has no format_version" if version is None else f"has format_version {version!r}"
+        raise SRGANError(
+            f"{path}: {said}, and this package reads {FORMAT_VERSION}; "
+            "another project's generator comes in with python -m srgan_lit.convert"
+        )
+    try:
+        metadata = Metadata(
+            architecture=json.loads(raw["architecture"]),
+            input_range=raw.get("input_range", "unit"),
+            output_range=raw.get("output_range", "unit"),
+            trained=json.loads(raw.get("trained", "{}")),
+            scores=json.loads(raw.get("scores", "{}")),
+        )
+    except (KeyError, ValueError) as error:
+        raise SRGANError(f"{path}: unreadable metadata ({error})") from error
+    if metadata.input_range not in INPUT_RANGES or metadata.output_range not in OUTPUT_RANGES:
+        raise SRGANError(f"{path}: unknown range {metadata.input_range!r} or {metadata.output_range!r}")
+    return metadata
+
+
+def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Load ``tensors`` into ``generator``; every name and shape must match.
+
+    Raises:
+        SRGANError: names the first tensor that is missing, surplus or of another shape.
+    """
+    wanted = generator.state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise SRGANError(f"{source}: tensor {name} is missing; the file does not match its architecture")
+        if tensors[name].shape != tensor.shape:
+            raise SRGANError(
+                f"{source}: tensor {name} is {tuple(tensors[name].shape)}, its architecture says {tuple(tensor.shape)}"
+            )
+    if surplus := sorted(tensors.keys() - wanted.keys()):
+        raise SRGANError(f"{source}: tensor {surplus[0]} is not part of its architecture")
+    generator.load_state_dict(tensors)
+
+
+def _build(architecture: dict[str, int], *, source: str) -> Generator:
+    try:
+        if any(type(value) is not int or not 0 < value <= 4096 for value in architecture.values()):
+            raise ValueError("its values must be whole numbers from 1 to 4096")
+        return Generator(**architecture)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SRGANError(f"{source}: no generator has the architecture {architecture!r} ({error})") from error
+
+
+def _from_generator_file(path: Path) -> Generator | Ranged:
+    metadata = read_metadata(path)
+    generator = _build(metadata.architecture, source=str(path))
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except Exception as error:  # see read_metadata
+        raise SRGANError(f"{path}: not a whole generator file ({error})") from error
+    load_strictly(generator, tensors, source=str(path))
+    if (metadata.input_range, metadata.output_range) == ("unit", "unit"):
+        return generator
+    return Ranged(generator, input_range=metadata.input_range, output_range=metadata.output_range)
+
+
+def _from_lightning(path: Path) -> Generator:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        architecture, state = loaded["generator_architecture"], loaded["state_dict"]
+    except Exception as error:  # torch.load raises many kinds for a damaged or foreign file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
+    generator = _build(architecture, source=str(path))
+    prefix = "generator."
+    tensors = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    load_strictly(generator, tensors, source=str(path))
+    return generator
+
+
+def bundled_names() -> list[str]:
+    """Names of the generators that come with the package."""
+    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+
+
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file behind a bundled name, generator file, run directory or Lightning checkpoint.
+
+    Raises:
+        SRGANError: nothing is there.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in bundled_names():
+        return BUNDLED / f"{name_or_path}.safetensors"
+    if path.is_dir():
+        for name in ("generator.safetensors", "srresnet.safetensors", "checkpoints/last.ckpt"):
+            if (path / name).is_file():
+                return path / name
+        raise SRGANError(
+            f"{path}: a folder without generator.safetensors or checkpoints/last.ckpt: not a run directory"
+        )
+    if path.is_file():
+        return path
+    names = ", ".join(bundled_names()) or "none in this version"
+    raise SRGANError(
+        f"{name_or_path}: no such model; give a .safetensors file, a run directory, a .ckpt, "
+        f"or a bundled name ({names})"
+    )
+
+
+def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Generator | Ranged:
+    """Return the generator of a bundled name, generator file, run directory or Lightning checkpoint.
+
+    It is in ``eval()`` mode, float32, in channels_last layout, on ``device``. It takes ``lr`` (B, 3, h, w) in
+    [0, 1] and returns ``sr`` (B, 3, scale*h, scale*w), which may overshoot [0, 1].
+
+    Raises:
+        SRGANError: nothing is there, or the file is damaged or of another kind; names the first wrong tensor.
+    """
+    path = find_model(name_or_path)
+    generator = _from_lightning(path) if path.suffix == ".ckpt" else _from_generator_file(path)
+    return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,66 @@
+"""The discriminator (Ledig et al. 2017, figure 4): VGG-style, returns logits. No sigmoid, no loss."""
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+CHANNELS = (64, 64, 128, 128, 256, 256, 512, 512)
+STRIDES = (1, 2, 1, 2, 1, 2, 1, 2)
+
+
+class Discriminator(nn.Module):
+    """conv64; then 64s2, 128, 128s2, 256, 256s2, 512, 512s2 with BatchNorm; dense 1024; dense 1.
+
+    Args:
+        crop: side in pixels of the square HR crops that it judges; the dense layer is made for it.
+
+    Raises:
+        ValueError: ``crop`` below 16, where four halvings leave nothing.
+    """
+
+    def __init__(self, *, crop: int = 96) -> None:
+        super().__init__()
+        if crop < 16:
+            raise ValueError(f"crop must be at least 16 pixels, not {crop}")
+        self.crop = crop
+        layers: list[nn.Module] = []
+        side, before = crop, 3
+        for index, (channels, stride) in enumerate(zip(CHANNELS, STRIDES, strict=True)):
+            first = index == 0  # no BatchNorm on the input layer (section 2.1.1)
+            layers.append(nn.Conv2d(before, channels, 3, stride=stride, padding=1, bias=first))
+            if not first:
+                layers.append(nn.BatchNorm2d(channels))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            side, before = (side + stride - 1) // stride, channels
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Flatten(), nn.Linear(before * side * side, 1024), nn.LeakyReLU(0.2, inplace=True), nn.Linear(1024, 1)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, 1), positive for "looks real", of ``image`` (B, 3, crop, crop) in [0, 1]."""
+        return self.classifier(self.features(image))
+
+
+@contextlib.contextmanager
+def frozen(discriminator: nn.Module) -> Iterator[None]:
+    """Let gradients pass through ``discriminator`` to its input and leave every bit of it as it is.
+
+    Its weights gather no gradients (which saves a third of its backward pass), and BatchNorm normalises
+    by the batch as in training but keeps its running statistics.
+    """
+    norms = [m for m in discriminator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    parameters = [p for p in discriminator.parameters() if p.requires_grad]
+    tracked = [norm.track_running_stats for norm in norms]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track

@@ -1,0 +1,143 @@
+"""The generator: SRResNet (Ledig et al. 2017, figure 4), and nothing else.
+
+No losses, no files, no clamping. Images are RGB in [0, 1]; the output is unclamped, because losses need
+the gradient where it overshoots: whoever writes or scores it clamps.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+SCALES = (2, 4, 8)
+
+
+class ResidualBlock(nn.Module):
+    """conv3 - BN - PReLU - conv3 - BN, added to its input. (B, C, h, w) in and out."""
+
+    def __init__(self, features: int, *, prelu_width: int = 1) -> None:
+        super().__init__()
+        # No bias before a BatchNorm: its mean subtraction would cancel it.
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(features)
+        self.act = nn.PReLU(prelu_width)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` plus its residual, same shape."""
+        return x + self.norm2(self.conv2(self.act(self.norm1(self.conv1(x)))))
+
+
+class UpsampleStage(nn.Module):
+    """conv3 to four times the channels, PixelShuffle by 2, PReLU. (B, C, h, w) -> (B, C, 2h, 2w)."""
+
+    def __init__(self, features: int, *, prelu_width: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(features, 4 * features, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(2)
+        self.act = nn.PReLU(prelu_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` at twice the size."""
+        return self.act(self.shuffle(self.conv(x)))
+
+
+class Generator(nn.Module):
+    """SRResNet.
+
+    Args:
+        blocks: residual blocks B; 16 is the paper's, 5 the simpler version.
+        features: channels C of the trunk.
+        scale: 2, 4 or 8.
+        tail_kernel: side of the last convolution; the paper's is 9 (other projects' files may have 3).
+        prelu_width: slopes per PReLU: 1 (the paper's) or ``features`` (one per channel).
+
+    Raises:
+        ValueError: a value outside these.
+    """
+
+    def __init__(
+        self, *, blocks: int = 16, features: int = 64, scale: int = 4, tail_kernel: int = 9, prelu_width: int = 1
+    ) -> None:
+        super().__init__()
+        if blocks < 1 or features < 1:
+            raise ValueError(f"blocks and features must be at least 1, not {blocks} and {features}")
+        if scale not in SCALES:
+            raise ValueError(f"scale must be one of {SCALES}, not {scale}")
+        if tail_kernel < 1 or tail_kernel % 2 == 0:
+            raise ValueError(f"tail_kernel must be odd, not {tail_kernel}")
+        if prelu_width not in (1, features):
+            raise ValueError(f"prelu_width must be 1 or features ({features}), not {prelu_width}")
+        self.blocks, self.features, self.scale = blocks, features, scale
+        self.tail_kernel, self.prelu_width = tail_kernel, prelu_width
+
+        self.head = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), nn.PReLU(prelu_width))
+        self.trunk = nn.Sequential(*(ResidualBlock(features, prelu_width=prelu_width) for _ in range(blocks)))
+        self.trunk_conv = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.trunk_norm = nn.BatchNorm2d(features)
+        self.upsample = nn.Sequential(
+            *(UpsampleStage(features, prelu_width=prelu_width) for _ in range(int(math.log2(scale))))
+        )
+        self.tail = nn.Conv2d(features, 3, tail_kernel, padding=tail_kernel // 2)
+
+    @property
+    def architecture(self) -> dict[str, int]:
+        """The keyword arguments that build a generator of this shape."""
+        return {
+            "blocks": self.blocks,
+            "features": self.features,
+            "scale": self.scale,
+            "tail_kernel": self.tail_kernel,
+            "prelu_width": self.prelu_width,
+        }
+
+    @property
+    def receptive_radius(self) -> float:
+        """LR pixels on each side that an output pixel can depend on: 17.5 for B = 5, 39.5 for B = 16 at x4."""
+        radius = 4.0 + 2 * self.blocks + 1  # head, two 3x3 convolutions a block, trunk_conv
+        for stage in range(len(self.upsample)):
+            radius += 0.5**stage  # a 3x3 convolution at 2**stage times the LR resolution
+        return radius + (self.tail_kernel // 2) / self.scale
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Return ``sr`` (B, 3, scale*h, scale*w), unclamped, for ``lr`` (B, 3, h, w) in [0, 1]."""
+        skip = self.head(lr)  # (B, C, h, w)
+        x = skip + self.trunk_norm(self.trunk_conv(self.trunk(skip)))
+        x = self.upsample(x)  # (B, C, H, W)
+        return self.tail(x)
+
+
+def icnr_(generator: Generator) -> None:
+    """Initialise the PixelShuffle convolutions so that each starts as nearest-neighbour upsampling.
+
+    The four filters that make one output channel's 2x2 cell start equal, which removes the checkerboard
+    of a random start. Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution".
+    """
+    with torch.no_grad():
+        for stage in generator.upsample:
+            assert isinstance(stage, UpsampleStage) and stage.conv.bias is not None
+            weight, bias = stage.conv.weight, stage.conv.bias
+            weight.copy_(weight[::4].repeat_interleave(4, dim=0))
+            bias.copy_(bias[::4].repeat_interleave(4, dim=0))
+
+
+def fold_batchnorm_(generator: Generator) -> Generator:
+    """Fold every BatchNorm of an ``eval()`` generator into its convolution, in place; returns it.
+
+    The folded generator computes the same (to rounding) with fewer passes over memory. It is for
+    inference only: its state dict no longer has the shape of the file format.
+
+    Raises:
+        ValueError: the generator is in training mode, where BatchNorm does not use running statistics.
+    """
+    if generator.training:
+        raise ValueError("fold_batchnorm_ needs generator.eval(): training BatchNorm cannot be folded")
+    pairs: list[tuple[nn.Module, str, str]] = [(generator, "trunk_conv", "trunk_norm")]
+    for block in generator.trunk:
+        pairs += [(block, "conv1", "norm1"), (block, "conv2", "norm2")]
+    for module, conv, norm in pairs:
+        folded = nn.utils.fusion.fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
+        setattr(module, conv, folded)
+        setattr(module, norm, nn.Identity())
+    return generator
