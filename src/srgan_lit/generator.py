@@ -116,7 +116,8 @@ def icnr_(generator: Generator) -> None:
     """
     with torch.no_grad():
         for stage in generator.upsample:
-            assert isinstance(stage, UpsampleStage) and stage.conv.bias is not None
+            assert isinstance(stage, UpsampleStage)
+            assert stage.conv.bias is not None
             weight, bias = stage.conv.weight, stage.conv.bias
             weight.copy_(weight[::4].repeat_interleave(4, dim=0))
             bias.copy_(bias[::4].repeat_interleave(4, dim=0))

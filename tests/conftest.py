@@ -1,0 +1,9 @@
+"""What every test shares: processes that tests start import this tree, and no test asks the network."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+os.environ.setdefault("WANDB_MODE", "offline")
