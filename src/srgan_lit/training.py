@@ -1,0 +1,31 @@
+"""One training, from configuration to a run directory."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import lightning as L
+from omegaconf import OmegaConf
+
+from srgan_lit import atomic, build
+from srgan_lit.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig) -> float:
+    """Train as ``config`` says, write the run directory, and return the last validation PSNR in dB."""
+    run_dir = Path(config.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    module, datamodule, trainer = build.module(config), build.datamodule(config), build.trainer(config)
+    if trainer.is_global_zero:
+        atomic.write_text(run_dir / "config.yaml", OmegaConf.to_yaml(dataclasses.asdict(config)))
+    try:
+        trainer.fit(module, datamodule=datamodule)
+    finally:
+        if config.logger.name == "wandb":
+            from srgan_lit import dashboard
+
+            dashboard.finish()
+    return float(trainer.callback_metrics["val/psnr"])
