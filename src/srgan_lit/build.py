@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import srgan_lit
 from srgan_lit.callbacks import GeneratorFiles, IterationBar, LearningRates
@@ -23,6 +23,7 @@ from srgan_lit.errors import UsageError
 from srgan_lit.generator import Generator, icnr_
 from srgan_lit.losses import PerceptualLoss, VGGFeatures
 from srgan_lit.module import SRGANModule
+from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,9 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def loggers(config: TrainConfig) -> list[Logger]:
+def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
     """``metrics.csv`` always, and what ``logger`` names beside it."""
-    made: list[Logger] = [CSVLogger(save_dir=config.run_dir, name="", version="")]
+    made: list[Logger] = [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration, flush_every=config.log_every)]
     if config.logger.name == "tensorboard":
         made.append(TensorBoardLogger(save_dir=config.run_dir, name="", version=""))
     if config.logger.name == "wandb":
@@ -96,10 +97,11 @@ def loggers(config: TrainConfig) -> list[Logger]:
     return made
 
 
-def trainer(config: TrainConfig) -> L.Trainer:
-    """A Lightning trainer that counts iterations."""
+def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
+    """A Lightning trainer that counts iterations; ``iteration`` is where a resumed run goes on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     run_dir = Path(config.run_dir)
     callbacks: list[Callback] = [
@@ -130,7 +132,8 @@ def trainer(config: TrainConfig) -> L.Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=config.log_every,
-        logger=loggers(config),
+        logger=loggers(config, iteration=iteration),
+        plugins=[WholeCheckpointIO()],
         callbacks=callbacks,
         default_root_dir=run_dir,
         enable_model_summary=False,

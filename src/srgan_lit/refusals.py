@@ -5,7 +5,11 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
@@ -26,7 +30,7 @@ def known_keys(cls: type = TrainConfig, prefix: str = "") -> list[str]:
     return keys
 
 
-def nearest(name: str, candidates: typing.Iterable[str]) -> str:
+def nearest(name: str, candidates: Iterable[str]) -> str:
     """`` Did you mean …?``, or nothing when no candidate is near."""
     candidates = list(candidates)
     same_ending = [c for c in candidates if c.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -37,7 +41,19 @@ def nearest(name: str, candidates: typing.Iterable[str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def unknown_key(key: str, choices: typing.Mapping[str, str]) -> UsageError:
+def chosen(conf: Path, arguments: Sequence[str]) -> dict[str, str]:
+    """The groups as ``arguments`` choose them, e.g. ``{"data": "folder"}``, whatever else is wrong with them."""
+    groups = [argument for argument in arguments if (conf / argument.partition("=")[0]).is_dir() and "=" in argument]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            composed = compose("train", overrides=groups, return_hydra_config=True)
+    except Exception:  # a group is wrong too, and is refused first
+        return {}
+    return dict(composed.hydra.runtime.choices)
+
+
+def unknown_key(key: str, choices: Mapping[str, str]) -> UsageError:
     """The refusal of a key that this composition does not have."""
     if key in known_keys():
         group = key.partition(".")[0]
@@ -46,11 +62,12 @@ def unknown_key(key: str, choices: typing.Mapping[str, str]) -> UsageError:
     return UsageError(f"no such key: {key}.{nearest(key, keys)} (python -m srgan_lit.train --help lists all)")
 
 
-def explain(error: Exception, choices: typing.Mapping[str, str]) -> UsageError | None:
+def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageError | None:
     """The refusal to print for an error of Hydra, OmegaConf or pydantic; None for any other error.
 
-    ``choices`` are the groups as chosen, e.g. ``{"data": "folder"}``.
+    ``conf`` and ``arguments`` are those of the command that raised it.
     """
+    choices = chosen(conf, arguments)
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException):
         missing = re.search(r"Could not find '(?:([^']*)/)?([^'/]+)'", text)
@@ -78,7 +95,7 @@ def explain(error: Exception, choices: typing.Mapping[str, str]) -> UsageError |
     return None
 
 
-def _violation(item: typing.Any, choices: typing.Mapping[str, str]) -> str:
+def _violation(item: typing.Any, choices: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] in ("unexpected_keyword_argument", "no_such_attribute"):
         return str(unknown_key(key, choices))
