@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from srgan_lit import schedules
-from srgan_lit.callbacks import GeneratorFiles, LearningRates
+from srgan_lit.callbacks import Curves, GeneratorFiles
 from srgan_lit.checkpoint import load_generator, read_metadata
 from srgan_lit.config import AdversarialConfig, PhaseConfig, PretrainConfig, ScheduleConfig, WeightsConfig
 from srgan_lit.discriminator import Discriminator
@@ -63,9 +63,9 @@ def make(phase):
 def fit(module, tmp_path, *callbacks, **options):
     trainer = L.Trainer(
         accelerator="cpu", max_steps=module.plan.iterations, max_epochs=-1, num_sanity_val_steps=0,
-        check_val_every_n_epoch=None, log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, logger=CSVLogger(tmp_path, name="", version=""), default_root_dir=tmp_path,
-        callbacks=list(callbacks), **{"val_check_interval": 2, **options},
+        check_val_every_n_epoch=None, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, logger=CSVLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1),
+        default_root_dir=tmp_path, callbacks=[Curves(every=1), *callbacks], **{"val_check_interval": 2, **options},
     )  # fmt: skip
     trainer.fit(module, datamodule=Pictures())
     return trainer
@@ -144,10 +144,18 @@ def test_parts_are_logged_unweighted_and_the_total_weighted(tmp_path):
     fit(make(plan(adversarial=2, weights=weights)), tmp_path)
     with (tmp_path / "metrics.csv").open() as opened:
         rows = [row for row in csv.DictReader(opened) if row["train/total"]]
-    assert [int(row["step"]) for row in rows] == [0, 1]
+    assert [int(row["step"]) for row in rows] == [1, 2], "iterations done"
     for row in rows:
         total = sum(weight * float(row[f"train/{name}"]) for name, weight in weights.items())
         assert float(row["train/total"]) == pytest.approx(total, rel=1e-5)
+
+
+def test_a_row_of_the_curve_holds_its_own_phase_only(tmp_path):
+    fit(make(plan(pretrain=2, adversarial=2)), tmp_path)
+    with (tmp_path / "metrics.csv").open() as opened:
+        rows = [row for row in csv.DictReader(opened) if row["learning_rate/generator"]]
+    assert [bool(row["train/mse"]) for row in rows] == [True, True, False, False]
+    assert [bool(row["train/perceptual"]) for row in rows] == [False, False, True, True]
 
 
 def test_full_run_goes_from_one_phase_to_the_other(tmp_path):
@@ -194,7 +202,7 @@ def test_feature_weights_are_in_no_checkpoint():
 
 
 def logged_rates(tmp_path, phase, name):
-    fit(make(phase), tmp_path, LearningRates())
+    fit(make(phase), tmp_path)
     with (tmp_path / "metrics.csv").open() as opened:
         return [float(row[name]) for row in csv.DictReader(opened) if row[name]]
 
@@ -239,5 +247,5 @@ def test_bf16_trains_with_float32_losses(tmp_path):
     module = make(plan(pretrain=1, adversarial=2))
     trainer = fit(module, tmp_path, precision="bf16-mixed")
     assert trainer.global_step == 3
-    assert all(value.dtype == torch.float32 for value in trainer.callback_metrics.values())
+    assert all(value.dtype == torch.float32 for value in module.values.values())
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in module.parameters())

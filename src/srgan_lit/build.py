@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import srgan_lit
-from srgan_lit.callbacks import GeneratorFiles, IterationBar, LearningRates
+from srgan_lit.callbacks import Curves, GeneratorFiles, IterationBar
 from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
 from srgan_lit.datamodule import SRDataModule
@@ -87,7 +88,7 @@ def trained(config: TrainConfig) -> dict[str, Any]:
 
 def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
     """``metrics.csv`` always, and what ``logger`` names beside it."""
-    made: list[Logger] = [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration, flush_every=config.log_every)]
+    made: list[Logger] = [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration)]
     if config.logger.name == "tensorboard":
         made.append(TensorBoardLogger(save_dir=config.run_dir, name="", version=""))
     if config.logger.name == "wandb":
@@ -106,8 +107,8 @@ def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
     run_dir = Path(config.run_dir)
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config)),
-        LearningRates(),
-        IterationBar(refresh_rate=1),
+        Curves(every=config.log_every),
+        IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         ModelCheckpoint(
             dirpath=run_dir / "checkpoints",
             filename="iteration={step}",
@@ -131,7 +132,6 @@ def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        log_every_n_steps=config.log_every,
         logger=loggers(config, iteration=iteration),
         plugins=[WholeCheckpointIO()],
         callbacks=callbacks,

@@ -1,7 +1,7 @@
-"""What happens beside the training: generator files, learning rates, the progress bar. No maths."""
+"""What happens beside the training: generator files, curves, the progress bar. No maths."""
 
-import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,14 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from srgan_lit.checkpoint import save_generator
 from srgan_lit.module import PRETRAIN, SRGANModule
 
-log = logging.getLogger(__name__)
+
+def validation_scores(trainer: L.Trainer, *, prefix: str = "") -> dict[str, float]:
+    """The means of the last validation, by ``prefix`` and name."""
+    return {
+        name.replace("val/", prefix, 1): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("val/")
+    }
 
 
 class GeneratorFiles(Callback):
@@ -58,11 +65,7 @@ class GeneratorFiles(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the best."""
         assert isinstance(pl_module, SRGANModule)
-        values = {
-            name.removeprefix("val/"): float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/")
-        }
+        values = validation_scores(trainer)
         self.validated = (pl_module.global_step, values)
         # A validation follows the iterations that it judges: at the seam it belongs to pretraining.
         phase = PRETRAIN if pl_module.global_step <= pl_module.pretrain_iterations else "adversarial"
@@ -81,16 +84,39 @@ class GeneratorFiles(Callback):
             self.save(trainer, pl_module, "generator.safetensors")
 
 
-class LearningRates(Callback):
-    """Log the learning rate of each network of the running phase, as it was in the iteration just done."""
+class Curves(Callback):
+    """Take losses, learning rates and validation scores to the loggers, by the number of iterations done."""
+
+    def __init__(self, *, every: int) -> None:
+        self.every = every
+        self._learning_rates: dict[str, float] = {}
+
+    def write(self, trainer: L.Trainer, module: SRGANModule, values: Mapping[str, Any]) -> None:
+        """Hand ``values`` to every logger."""
+        for logger in trainer.loggers:
+            logger.log_metrics({name: float(value) for name, value in values.items()}, step=module.global_step)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Before the schedule steps on."""
+        """The learning rates that this iteration uses, before the schedules step on."""
         assert isinstance(pl_module, SRGANModule)
-        for name, rate in pl_module.learning_rates().items():
-            pl_module.log(f"learning_rate/{name}", rate)
+        self._learning_rates = pl_module.learning_rates()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Every so many iterations."""
+        assert isinstance(pl_module, SRGANModule)
+        if pl_module.global_step % self.every == 0:
+            losses = {f"train/{name}": value for name, value in pl_module.values.items()}
+            rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
+            self.write(trainer, pl_module, losses | rates)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Whenever there are scores."""
+        assert isinstance(pl_module, SRGANModule)
+        self.write(trainer, pl_module, validation_scores(trainer, prefix="val/"))
 
 
 class IterationBar(TQDMProgressBar):
@@ -105,7 +131,10 @@ class IterationBar(TQDMProgressBar):
         self.train_progress_bar.set_description(pl_module.phase, refresh=False)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Without the logger's version number, which says nothing here."""
-        shown = super().get_metrics(trainer, pl_module)
-        shown.pop("v_num", None)
-        return {name.removeprefix("train/"): value for name, value in shown.items()}
+        """Losses, and the PSNR of the last validation next to bicubic's."""
+        assert isinstance(pl_module, SRGANModule)
+        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "probability" not in name}
+        scores = validation_scores(trainer)
+        if "psnr" in scores:
+            shown["PSNR"] = f"{scores['psnr']:.2f} dB (bicubic {scores['psnr_bicubic']:.2f})"
+        return shown

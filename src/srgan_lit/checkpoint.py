@@ -97,7 +97,7 @@ def save_generator(
         "scores": json.dumps(scores or {}),
     }
     with atomic.replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it mode 0600
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:

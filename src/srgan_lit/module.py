@@ -52,6 +52,7 @@ class SRGANModule(L.LightningModule):
         self._outside = (perceptual,)  # a tuple, so that it is no submodule
         self._protocol = metrics.protocol(f"y_shave{generator.scale}")
         self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
+        self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
 
     # ------------------------------------------------------------------ phases and optimizers
 
@@ -98,6 +99,7 @@ class SRGANModule(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One iteration."""
+        self.values = {}
         lr, hr = batch["lr"], batch["hr"]
         sr = self.generator(lr)  # the one forward, shared by both updates
         if self.phase == PRETRAIN:
@@ -125,8 +127,8 @@ class SRGANModule(L.LightningModule):
         self.report(
             {
                 "discriminator": loss,
-                "probability_real": real.detach().sigmoid().mean(),
-                "probability_generated": generated.detach().sigmoid().mean(),
+                "probability_real": real.detach().float().sigmoid().mean(),
+                "probability_generated": generated.detach().float().sigmoid().mean(),
             }
         )
 
@@ -166,10 +168,8 @@ class SRGANModule(L.LightningModule):
         (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
 
     def report(self, values: dict[str, Tensor]) -> None:
-        """Log unweighted parts under ``train/``, the ones that tell how it goes on the progress bar too."""
-        for name, value in values.items():
-            shown = name in ("mse", "l1", "charbonnier", "perceptual", "adversarial", "discriminator")
-            self.log(f"train/{name}", value.detach(), prog_bar=shown)
+        """Keep what an update says of itself; losses are unweighted parts and their weighted ``total``."""
+        self.values |= {name: value.detach() for name, value in values.items()}
 
     def learning_rates(self) -> dict[str, float]:
         """Of the optimizers of the running phase, by network."""
@@ -190,7 +190,7 @@ class SRGANModule(L.LightningModule):
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
         scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
         scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic(batch["name"][0], lr, hr, grey)
-        if self.perceptual is not None:
+        if self.perceptual is not None and self.phase == ADVERSARIAL:
             scores["perceptual"] = self.perceptual(sr.clamp(0, 1), hr)
         for name, value in scores.items():
             self.log(

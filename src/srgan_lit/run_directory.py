@@ -17,15 +17,15 @@ class ContinuedCSVLogger(CSVLogger):
     Lightning's own starts the file anew.
     """
 
-    def __init__(self, run_dir: Path, *, iteration: int, flush_every: int) -> None:
-        super().__init__(save_dir=run_dir, name="", version="", flush_logs_every_n_steps=flush_every)
+    def __init__(self, run_dir: Path, *, iteration: int) -> None:
+        super().__init__(save_dir=run_dir, name="", version="", flush_logs_every_n_steps=1)
         path = run_dir / "metrics.csv"
         rows: list[dict[str, Any]] = []
         if iteration and path.is_file():
             with path.open(newline="") as opened:
                 # A row that was being written when the run was killed lacks columns.
                 rows = [row for row in csv.DictReader(opened) if (row.get("step") or "").isdigit()]
-        kept = [row for row in rows if int(row["step"]) < iteration and None not in row.values()]
+        kept = [row for row in rows if int(row["step"]) <= iteration and None not in row.values()]
         writer = self.experiment  # deletes the file
         if kept:
             writer.metrics_keys = list(kept[0])
