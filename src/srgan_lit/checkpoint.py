@@ -232,3 +232,35 @@ def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.
     path = find_model(name_or_path)
     generator = _from_lightning(path) if path.suffix == ".ckpt" else _from_generator_file(path)
     return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Generator | Ranged:
+    """Return a generator between a SRGAN and the SRResNet that it began as: their weights, interpolated.
+
+    The SRResNet is the file beside the model's that is called as it is with ``srgan`` replaced by ``srresnet``,
+    or ``srresnet.safetensors``: so both bundled models and run directories hold a pair. (Wang et al. 2018, ESRGAN,
+    section 3.4, "network interpolation".)
+
+    Args:
+        name_or_path: the SRGAN, as for ``load_generator``.
+        fidelity: 0 is the SRGAN, 1 the SRResNet.
+
+    Raises:
+        SRGANError: there is no SRResNet beside it, or it has another shape.
+    """
+    path = find_model(name_or_path)
+    partners = [path.with_name(path.name.replace("srgan", "srresnet")), path.with_name("srresnet.safetensors")]
+    partner = next((file for file in partners if file != path and file.is_file()), None)
+    if partner is None:
+        raise SRGANError(f"{path}: no {partners[-1].name} beside it, which --fidelity needs to blend with")
+    perceptual, faithful = load_generator(path), load_generator(partner)
+    if isinstance(perceptual, Ranged) or isinstance(faithful, Ranged):
+        raise SRGANError(f"{path}: converted from another project with ranges of its own; such cannot be blended")
+    if perceptual.architecture != faithful.architecture:
+        raise SRGANError(f"{partner}: {faithful.architecture}, but {path.name} is {perceptual.architecture}")
+    with torch.no_grad():
+        theirs = faithful.state_dict()
+        for name, tensor in perceptual.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(theirs[name], fidelity)
+    return perceptual
