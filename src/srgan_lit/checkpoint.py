@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from srgan_lit import atomic
 from srgan_lit.errors import SRGANError
 from srgan_lit.generator import Generator
+from srgan_lit.images import IMAGENET_MEAN, IMAGENET_STD
 
 FORMAT_VERSION = "1"
 BUNDLED = Path(__file__).with_name("models")
@@ -27,9 +28,6 @@ BUNDLED = Path(__file__).with_name("models")
 # What a converted generator expects and gives; ours is "unit" both ways.
 INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
 OUTPUT_RANGES = ("unit", "tanh")  # [0, 1], linear; (tanh(x) + 1) / 2
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)

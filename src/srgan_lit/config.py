@@ -1,55 +1,192 @@
-"""Every value that an experiment can set, with its type and default. No torch, no Hydra.
+"""Every value that an experiment can set, with its type, range and default. No torch, no Hydra.
 
 ``conf/`` gives these their values and says what each does; ``build.py`` turns the composed configuration into
-these classes, which refuse what is out of range. What cannot be seen from one class alone (a crop that the
-scale does not divide) is checked in ``checks.py``.
+these classes, which refuse what is unknown or out of range. What cannot be seen from one class alone (a crop
+that the scale does not divide) is checked in ``checks.py``.
 """
 
-from dataclasses import dataclass
+import re
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from srgan_lit.errors import UsageError
 
+_REFUSE_UNKNOWN = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UsageError(message)
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class ModelConfig:
     """The generator: ``conf/model``."""
 
-    blocks: int = 16
-    features: int = 64
-    scale: int = 4
+    blocks: Count = 16
+    features: Count = 64
+    scale: Literal[2, 4, 8] = 4
     icnr: bool = False
 
-    def __post_init__(self) -> None:
-        _require(self.blocks >= 1, f"model.blocks={self.blocks}: at least 1; 16 is the paper's")
-        _require(self.features >= 1, f"model.features={self.features}: at least 1; 64 is the paper's")
-        _require(self.scale in (2, 4, 8), f"model.scale={self.scale}: 2, 4 or 8")
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class DataConfig:
     """Pictures to learn from: ``conf/data``."""
 
-    name: str
+    name: Literal["cufed", "folder", "sample"]
     root: str | None = None
     test_root: str | None = None
     cache: str | None = None
-    batch_size: int = 16
-    crop: int = 96
-    workers: int = 0
+    batch_size: Count = 16
+    crop: Count = 96
+    workers: Annotated[int, Field(ge=0)] = 0
     augment: bool = True
     degradation: str = "bicubic"
-    validation_share: float = 0.05
+    validation_share: Share = 0.05
     use_ref: bool = False
     skip_bad: bool = False
 
+
+# Convolutions in each of the five blocks (Simonyan and Zisserman 2015).
+VGG_CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+
+
+def parse_layer(backbone: str, layer: str | None) -> tuple[int, int]:
+    """Block and convolution of a layer name such as ``5_4`` (``54`` is the same); None is the last of all.
+
+    Raises:
+        UsageError: the backbone is unknown or has no such layer.
+    """
+    counts = VGG_CONVOLUTIONS.get(backbone)
+    if counts is None:
+        raise UsageError(f"perceptual.backbone={backbone}: vgg19 (the paper's) or vgg16")
+    if layer is None:
+        return 5, counts[4]
+    match = re.fullmatch(r"([1-5])_?([1-4])", layer)
+    if not match or int(match[2]) > counts[int(match[1]) - 1]:
+        raise UsageError(
+            f"perceptual.layer={layer}: {backbone} has no such convolution; its last is perceptual.layer=5_{counts[4]}"
+        )
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class PerceptualConfig:
+    """The feature loss: ``conf/perceptual``."""
+
+    backbone: str = "vgg19"
+    layer: str | None = None
+    weights: str = "imagenet"
+
     def __post_init__(self) -> None:
-        _require(self.name in ("cufed", "folder", "sample"), f"data.name={self.name}: cufed, folder or sample")
-        _require(self.batch_size >= 1, f"data.batch_size={self.batch_size}: at least 1 crop")
-        _require(self.crop >= 1, f"data.crop={self.crop}: at least 1 pixel")
-        _require(self.workers >= 0, f"data.workers={self.workers}: 0 (load in this process) or more")
-        _require(0 < self.validation_share < 1, f"data.validation_share={self.validation_share}: between 0 and 1")
+        parse_layer(self.backbone, self.layer)
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class ScheduleConfig:
+    """Iterations and learning rate of one phase."""
+
+    iterations: Count
+    learning_rate: Positive = 1e-4
+    schedule: Literal["constant", "steps", "cosine"] = "constant"
+    decay_at: tuple[Share, ...] = ()
+    decay_factor: Share = 0.1
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.schedule == "steps" and not self.decay_at:
+            raise UsageError("schedule=steps needs decay_at, e.g. decay_at=[0.5]: half-way through the phase")
+        if list(self.decay_at) != sorted(set(self.decay_at)):
+            raise UsageError(f"decay_at={list(self.decay_at)} must rise")
+        if self.warmup >= self.iterations:
+            raise UsageError(f"warmup={self.warmup} must be shorter than the phase's {self.iterations} iterations")
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class PretrainConfig(ScheduleConfig):
+    """Pretraining with a pixel loss: ``conf/phase/pretrain.yaml``."""
+
+    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class AdversarialConfig(ScheduleConfig):
+    """Adversarial training: ``conf/phase/adversarial.yaml``."""
+
+    loss: Literal["standard", "relativistic", "least_squares", "hinge"] = "standard"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss == "hinge" and self.label_smoothing:
+            raise UsageError("label_smoothing has no effect with loss=hinge, which has no target: set it to 0")
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class WeightsConfig:
+    """What the generator's loss is made of in the adversarial phase."""
+
+    mse: NotNegative = 0.0
+    perceptual: NotNegative = 1.0
+    adversarial: NotNegative = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.mse + self.perceptual + self.adversarial == 0:
+            raise UsageError("all weights are 0, so the generator would learn nothing")
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class PhaseConfig:
+    """Which phases run, in this order: ``conf/phase``. A phase that does not run is None."""
+
+    name: Literal["pretrain", "adversarial", "full"]
+    pretrain: PretrainConfig | None = None
+    adversarial: AdversarialConfig | None = None
+    weights: WeightsConfig | None = None
+
+    @property
+    def iterations(self) -> int:
+        """Of all phases together."""
+        return sum(phase.iterations for phase in (self.pretrain, self.adversarial) if phase)
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class TrainerConfig:
+    """Where it runs: ``conf/trainer``."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: Count = 1
+    num_nodes: Count = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    strategy: Literal["auto", "ddp"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class LoggerConfig:
+    """Where curves go besides metrics.csv: ``conf/logger``."""
+
+    name: Literal["csv", "wandb", "tensorboard"] = "csv"
+    project: str = "srgan_lit"
+    entity: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class TrainConfig:
+    """A whole experiment: ``conf/train.yaml``."""
+
+    model: ModelConfig
+    data: DataConfig
+    phase: PhaseConfig
+    perceptual: PerceptualConfig
+    trainer: TrainerConfig
+    logger: LoggerConfig
+    run_dir: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    init_from: str | None = None
+    resume: str | None = None
+    compile: bool = False
+    validate_every: Count = 1000
+    checkpoint_every: Count = 1000
+    log_every: Count = 50

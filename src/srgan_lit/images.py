@@ -9,6 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# What networks trained on ImageNet expect: (image - mean) / deviation, per channel.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 def to_float(image: Tensor) -> Tensor:
     """uint8 in [0, 255] to float32 in [0, 1], any shape, on its device."""

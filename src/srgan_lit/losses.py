@@ -4,7 +4,6 @@ Every function takes whole batches and returns a scalar in float32, whatever the
 """
 
 import os
-import re
 from pathlib import Path
 
 import safetensors.torch
@@ -12,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lit.checkpoint import IMAGENET_MEAN, IMAGENET_STD
+from srgan_lit.config import VGG_CONVOLUTIONS, parse_layer
 from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.images import IMAGENET_MEAN, IMAGENET_STD
 
-# Convolutions in each of the five blocks; a block ends with a 2x2 max pooling (Simonyan and Zisserman 2015).
-BACKBONES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+# Channels of the five blocks (Simonyan and Zisserman 2015).
 WIDTHS = (64, 128, 256, 512, 512)
 
 # 1/12.75 on the features is 0.006 on the squared distance: VGG brought to the scale of MSE (section 3.2).
@@ -41,25 +40,6 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: str) -> Tensor:
     raise ValueError(f"pixel loss must be mse, l1 or charbonnier, not {kind!r}")
 
 
-def parse_layer(backbone: str, layer: str | int | None) -> tuple[int, int]:
-    """Block and convolution of a layer name such as ``5_4`` (``54`` is the same); None is the last of all.
-
-    Raises:
-        UsageError: the backbone is unknown or has no such layer.
-    """
-    if backbone not in BACKBONES:
-        raise UsageError(f"perceptual.backbone={backbone}: vgg19 (the paper's) or vgg16")
-    counts = BACKBONES[backbone]
-    if layer is None:
-        return 5, counts[4]
-    match = re.fullmatch(r"([1-5])_?([1-4])", str(layer))
-    if not match or int(match[2]) > counts[int(match[1]) - 1]:
-        raise UsageError(
-            f"perceptual.layer={layer}: {backbone} has no such convolution; its last is perceptual.layer=5_{counts[4]}"
-        )
-    return int(match[1]), int(match[2])
-
-
 class VGGFeatures(nn.Module):
     """The feature map after the ReLU of one convolution of VGG, divided by 12.75. VGG54 is ``5_4`` of vgg19.
 
@@ -77,14 +57,14 @@ class VGGFeatures(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, backbone: str = "vgg19", layer: str | int | None = "5_4", weights: str = "imagenet") -> None:
+    def __init__(self, *, backbone: str = "vgg19", layer: str | None = "5_4", weights: str = "imagenet") -> None:
         super().__init__()
         self.block, self.conv = parse_layer(backbone, layer)
         self.backbone = backbone
         layers: list[nn.Module] = []
         before = 3
         for block in range(1, self.block + 1):
-            last = self.conv if block == self.block else BACKBONES[backbone][block - 1]
+            last = self.conv if block == self.block else VGG_CONVOLUTIONS[backbone][block - 1]
             if block > 1:
                 layers.append(nn.MaxPool2d(2))
             for _ in range(last):
@@ -93,7 +73,7 @@ class VGGFeatures(nn.Module):
         self.features = nn.Sequential(*layers)  # numbered as in torchvision: 36 layers up to relu5_4 of vgg19
         self._load(weights)
         self.requires_grad_(False).eval()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
