@@ -12,10 +12,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from srgan_lit.checkpoint import load_generator, save_generator
     from srgan_lit.generator import Generator
+    from srgan_lit.upscaling import upscale
 
-_HOME = {"load_generator": "checkpoint", "save_generator": "checkpoint", "Generator": "generator"}
+_HOME = {
+    "load_generator": "checkpoint",
+    "save_generator": "checkpoint",
+    "Generator": "generator",
+    "upscale": "upscaling",
+}
 
-__all__ = ["Generator", "__version__", "load_generator", "save_generator"]
+__all__ = ["Generator", "__version__", "load_generator", "save_generator", "upscale"]
 
 
 def __getattr__(name: str) -> object:

@@ -27,7 +27,7 @@ BUNDLED = Path(__file__).with_name("models")
 
 # What a converted generator expects and gives; ours is "unit" both ways.
 INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
-OUTPUT_RANGES = ("unit", "tanh")  # [0, 1], linear; (tanh(x) + 1) / 2
+OUTPUT_RANGES = ("unit", "tanh", "tanh_imagenet")  # [0, 1], linear; (tanh(x) + 1) / 2; tanh(x) * deviation + mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,9 @@ class Ranged(nn.Module):
         elif self.input_range == "imagenet":
             lr = (lr - self.mean) / self.std
         sr = self.generator(lr)
-        return (sr.tanh() + 1) / 2 if self.output_range == "tanh" else sr
+        if self.output_range == "tanh":
+            return (sr.tanh() + 1) / 2
+        return sr.tanh() * self.std + self.mean if self.output_range == "tanh_imagenet" else sr
 
 
 def save_generator(
@@ -97,7 +99,7 @@ def save_generator(
         "scores": json.dumps(scores or {}),
     }
     with atomic.replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it mode 0600
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
@@ -232,3 +234,35 @@ def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.
     path = find_model(name_or_path)
     generator = _from_lightning(path) if path.suffix == ".ckpt" else _from_generator_file(path)
     return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Generator | Ranged:
+    """Return a generator between a SRGAN and the SRResNet that it began as: their weights, interpolated.
+
+    The SRResNet is the file beside the model's that is called as it is with ``srgan`` replaced by ``srresnet``,
+    or ``srresnet.safetensors``: so both bundled models and run directories hold a pair. (Wang et al. 2018, ESRGAN,
+    section 3.4, "network interpolation".)
+
+    Args:
+        name_or_path: the SRGAN, as for ``load_generator``.
+        fidelity: 0 is the SRGAN, 1 the SRResNet.
+
+    Raises:
+        SRGANError: there is no SRResNet beside it, or it has another shape.
+    """
+    path = find_model(name_or_path)
+    partners = [path.with_name(path.name.replace("srgan", "srresnet")), path.with_name("srresnet.safetensors")]
+    partner = next((file for file in partners if file != path and file.is_file()), None)
+    if partner is None:
+        raise SRGANError(f"{path}: no {partners[-1].name} beside it, which --fidelity needs to blend with")
+    perceptual, faithful = load_generator(path), load_generator(partner)
+    if isinstance(perceptual, Ranged) or isinstance(faithful, Ranged):
+        raise SRGANError(f"{path}: converted from another project with ranges of its own; such cannot be blended")
+    if perceptual.architecture != faithful.architecture:
+        raise SRGANError(f"{partner}: {faithful.architecture}, but {path.name} is {perceptual.architecture}")
+    with torch.no_grad():
+        theirs = faithful.state_dict()
+        for name, tensor in perceptual.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(theirs[name], fidelity)
+    return perceptual

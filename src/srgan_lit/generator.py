@@ -94,7 +94,10 @@ class Generator(nn.Module):
 
     @property
     def receptive_radius(self) -> float:
-        """LR pixels on each side that an output pixel can depend on: 17.5 for B = 5, 39.5 for B = 16 at x4."""
+        """LR pixels on each side that an output pixel can depend on: 17.5 for B = 5, 39.5 for B = 16 at x4.
+
+        A halo of this many pixels, rounded up, makes tiles exact.
+        """
         radius = 4.0 + 2 * self.blocks + 1  # head, two 3x3 convolutions a block, trunk_conv
         for stage in range(len(self.upsample)):
             radius += 0.5**stage  # a 3x3 convolution at 2**stage times the LR resolution

@@ -1,0 +1,46 @@
+# make demo | make test: on a fresh clone, with nothing but Python 3.11 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+.PHONY: setup demo test test-slow format clean
+
+setup: .venv/.ready
+
+# The stamp is written last: a set-up that was interrupted starts again.
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "srgan_lit needs Python 3.11 or later; run: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "Setting up .venv (once; torch is a large download)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+demo: setup
+	@rm -rf $(DEMO)
+	$(BIN)/python -m srgan_lit.train experiment=demo run_dir=$(DEMO)
+	$(BIN)/python -m srgan_lit.evaluate --model bicubic $(DEMO)/srresnet.safetensors $(DEMO) \
+		--data sample --out $(DEMO)/evaluation
+	$(BIN)/python -m srgan_lit.upscale src/srgan_lit/sample/test/chelsea.png --model $(DEMO) -o $(DEMO)/upscaled
+	@echo
+	@echo "Everything is in $(DEMO):"
+	@echo "  a report to open in a browser   $(DEMO)/evaluation/report.html"
+	@echo "  the comparison picture          $(DEMO)/evaluation/comparison.png"
+	@echo "  a picture four times larger     $(DEMO)/upscaled/chelsea.png"
+
+test: setup
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+format: setup
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

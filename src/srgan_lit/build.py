@@ -1,0 +1,141 @@
+"""Configuration to objects. No training."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+import srgan_lit
+from srgan_lit.callbacks import Curves, GeneratorFiles, IterationBar
+from srgan_lit.checkpoint import load_generator
+from srgan_lit.config import TrainConfig
+from srgan_lit.datamodule import SRDataModule
+from srgan_lit.discriminator import Discriminator
+from srgan_lit.errors import UsageError
+from srgan_lit.generator import Generator, icnr_
+from srgan_lit.losses import PerceptualLoss, VGGFeatures
+from srgan_lit.module import SRGANModule
+from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
+
+log = logging.getLogger(__name__)
+
+
+def generator(config: TrainConfig) -> Generator:
+    """A new generator, or the one of ``init_from``, which must have the shape that ``model`` says."""
+    model = config.model
+    made = Generator(blocks=model.blocks, features=model.features, scale=model.scale)
+    if config.init_from is not None:
+        loaded = load_generator(config.init_from)
+        if not isinstance(loaded, Generator):
+            raise UsageError(f"init_from={config.init_from}: its ranges are not [0, 1]; it cannot be trained on")
+        differing = {k: v for k, v in loaded.architecture.items() if v != made.architecture[k]}
+        if differing:
+            settings = " ".join(f"model.{key}={value}" for key, value in differing.items())
+            raise UsageError(f"init_from={config.init_from} is another shape than model; add {settings}")
+        return loaded.train()
+    if model.icnr:
+        icnr_(made)
+    return made.to(memory_format=torch.channels_last)
+
+
+def module(config: TrainConfig) -> SRGANModule:
+    """The networks and losses that the phases need, in channels_last layout."""
+    phase, perceptual, discriminator = config.phase, None, None
+    if phase.adversarial and phase.weights:
+        discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
+        if phase.weights.perceptual:
+            features = VGGFeatures(**dataclasses.asdict(config.perceptual))
+            perceptual = PerceptualLoss(features)
+            if config.perceptual.weights == "random":
+                log.warning(
+                    "perceptual.weights=random: the feature loss is %s with random weights, which shapes textures "
+                    "badly; take perceptual.weights=imagenet or a file for results",
+                    features.name,
+                )
+    made = SRGANModule(generator=generator(config), phase=phase, discriminator=discriminator, perceptual=perceptual)
+    if config.compile:
+        made.generator.compile()
+        if discriminator is not None:
+            discriminator.compile()
+    return made
+
+
+def datamodule(config: TrainConfig) -> SRDataModule:
+    """Training, validation and test pictures."""
+    return SRDataModule(config.data, scale=config.model.scale, seed=config.seed, iterations=config.phase.iterations)
+
+
+def trained(config: TrainConfig) -> dict[str, Any]:
+    """What the generator file says of its training."""
+    settings = dataclasses.asdict(config)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return {
+        "config_sha256": digest,
+        "phase": config.phase.name,
+        "data": config.data.name if config.data.root is None else Path(config.data.root).name,
+        "versions": {"srgan_lit": srgan_lit.__version__, "torch": torch.__version__, "lightning": L.__version__},
+    }
+
+
+def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
+    """``metrics.csv`` always, and what ``logger`` names beside it."""
+    made: list[Logger] = [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration)]
+    if config.logger.name == "tensorboard":
+        made.append(TensorBoardLogger(save_dir=config.run_dir, name="", version=""))
+    if config.logger.name == "wandb":
+        from srgan_lit.dashboard import wandb_logger
+
+        made += wandb_logger(config)
+    return made
+
+
+def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
+    """A Lightning trainer that counts iterations; ``iteration`` is where a resumed run goes on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    run_dir = Path(config.run_dir)
+    callbacks: list[Callback] = [
+        GeneratorFiles(run_dir, trained=trained(config)),
+        Curves(every=config.log_every),
+        IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
+        ModelCheckpoint(
+            dirpath=run_dir / "checkpoints",
+            filename="iteration={step}",
+            auto_insert_metric_name=False,
+            every_n_train_steps=config.checkpoint_every,
+            save_last=True,
+            save_on_train_epoch_end=False,
+        ),
+    ]
+    where = config.trainer
+    strategy = "ddp_find_unused_parameters_true" if where.devices * where.num_nodes > 1 else "auto"
+    return L.Trainer(
+        accelerator=where.accelerator,
+        devices=where.devices,
+        num_nodes=where.num_nodes,
+        strategy=strategy,
+        precision=where.precision,
+        max_steps=config.phase.iterations,
+        max_epochs=-1,
+        val_check_interval=config.validate_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=loggers(config, iteration=iteration),
+        plugins=[WholeCheckpointIO()],
+        callbacks=callbacks,
+        default_root_dir=run_dir,
+        enable_model_summary=False,
+        benchmark=True,
+    )

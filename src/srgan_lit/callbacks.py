@@ -1,0 +1,140 @@
+"""What happens beside the training: generator files, curves, the progress bar. No maths."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+
+from srgan_lit.checkpoint import save_generator
+from srgan_lit.module import PRETRAIN, SRGANModule
+
+
+def validation_scores(trainer: L.Trainer, *, prefix: str = "") -> dict[str, float]:
+    """The means of the last validation, by ``prefix`` and name."""
+    return {
+        name.replace("val/", prefix, 1): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("val/")
+    }
+
+
+class GeneratorFiles(Callback):
+    """Write the generator files of a run.
+
+    ``srresnet.safetensors`` when pretraining ends; ``generator.safetensors``, the result, when all ends;
+    ``best.safetensors`` after each validation that is better than any before in the same phase: by PSNR while
+    pretraining, by the perceptual distance in the adversarial phase (by PSNR if there is none).
+    """
+
+    def __init__(self, run_dir: Path, *, trained: dict[str, Any]) -> None:
+        self.run_dir, self.trained = run_dir, trained
+        self.best: dict[str, float] = {}
+        self.validated: tuple[int, dict[str, float]] = (-1, {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value of each phase, for a run that is resumed."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the best so far."""
+        self.best = dict(state_dict["best"])
+
+    def save(self, trainer: L.Trainer, module: SRGANModule, name: str) -> None:
+        """Write one generator file, with the scores of a validation at this very iteration if there was one."""
+        if not trainer.is_global_zero:
+            return
+        iteration, scores = self.validated
+        save_generator(
+            self.run_dir / name,
+            module.generator,
+            trained={**self.trained, "iterations": module.global_step},
+            scores={"validation": scores} if iteration == module.global_step else {},
+        )
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """At the first adversarial iteration, what pretraining ended with."""
+        assert isinstance(pl_module, SRGANModule)
+        if 0 < pl_module.pretrain_iterations == pl_module.global_step:
+            self.save(trainer, pl_module, "srresnet.safetensors")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the best."""
+        assert isinstance(pl_module, SRGANModule)
+        values = validation_scores(trainer)
+        self.validated = (pl_module.global_step, values)
+        # A validation follows the iterations that it judges: at the seam it belongs to pretraining.
+        phase = PRETRAIN if pl_module.global_step <= pl_module.pretrain_iterations else "adversarial"
+        by_distance = phase != PRETRAIN and "perceptual" in values
+        value = -values["perceptual"] if by_distance else values["psnr"]
+        if math.isfinite(value) and value > self.best.get(phase, -math.inf):
+            self.best[phase] = value
+            self.save(trainer, pl_module, "best.safetensors")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The result."""
+        assert isinstance(pl_module, SRGANModule)
+        if pl_module.global_step == pl_module.pretrain_iterations:
+            self.save(trainer, pl_module, "srresnet.safetensors")
+        if pl_module.global_step >= pl_module.plan.iterations:
+            self.save(trainer, pl_module, "generator.safetensors")
+
+
+class Curves(Callback):
+    """Take losses, learning rates and validation scores to the loggers, by the number of iterations done."""
+
+    def __init__(self, *, every: int) -> None:
+        self.every = every
+        self._learning_rates: dict[str, float] = {}
+
+    def write(self, trainer: L.Trainer, module: SRGANModule, values: Mapping[str, Any]) -> None:
+        """Hand ``values`` to every logger."""
+        for logger in trainer.loggers:
+            logger.log_metrics({name: float(value) for name, value in values.items()}, step=module.global_step)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The learning rates that this iteration uses, before the schedules step on."""
+        assert isinstance(pl_module, SRGANModule)
+        self._learning_rates = pl_module.learning_rates()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Every so many iterations."""
+        assert isinstance(pl_module, SRGANModule)
+        if pl_module.global_step % self.every == 0:
+            losses = {f"train/{name}": value for name, value in pl_module.values.items()}
+            rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
+            self.write(trainer, pl_module, losses | rates)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Whenever there are scores."""
+        assert isinstance(pl_module, SRGANModule)
+        self.write(trainer, pl_module, validation_scores(trainer, prefix="val/"))
+
+
+class IterationBar(TQDMProgressBar):
+    """One bar over all iterations: phase, iterations per second, time left, losses, last validation."""
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Name the phase."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        assert isinstance(pl_module, SRGANModule)
+        self.train_progress_bar.set_description(pl_module.phase, refresh=False)
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """Losses, and the PSNR of the last validation next to bicubic's."""
+        assert isinstance(pl_module, SRGANModule)
+        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "probability" not in name}
+        scores = validation_scores(trainer)
+        if "psnr" in scores:
+            shown["PSNR"] = f"{scores['psnr']:.2f} dB (bicubic {scores['psnr_bicubic']:.2f})"
+        return shown

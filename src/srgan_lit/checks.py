@@ -1,0 +1,76 @@
+"""Values that cannot work together, refused before anything is loaded. No torch unless a GPU is asked for."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from srgan_lit.config import TrainConfig
+from srgan_lit.errors import UsageError
+
+SMALLEST_JUDGED = 16  # the discriminator halves four times
+
+
+def ineffective(config: TrainConfig) -> dict[str, str]:
+    """Keys that do nothing in this combination, and why. A key stands for everything below it too."""
+    phase = config.phase
+    found: dict[str, str] = {}
+    if phase.name == "pretrain":
+        reason = "phase=pretrain has a pixel loss only"
+        found |= dict.fromkeys(("perceptual", "phase.adversarial", "phase.weights"), reason)
+    elif phase.weights and not phase.weights.perceptual:
+        found["perceptual"] = "phase.weights.perceptual is 0"
+    if phase.name == "adversarial":
+        found["phase.pretrain"] = "phase=adversarial starts from init_from"
+    for name, schedule in (("pretrain", phase.pretrain), ("adversarial", phase.adversarial)):
+        if schedule and schedule.schedule != "steps":
+            reason = f"phase.{name}.schedule is {schedule.schedule}, not steps"
+            found |= dict.fromkeys((f"phase.{name}.decay_at", f"phase.{name}.decay_factor"), reason)
+    return found
+
+
+def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
+    """Refuse a combination that cannot work, or a key on the command line that would be ignored.
+
+    Raises:
+        UsageError: the first thing found, with what to type instead.
+    """
+    without_effect = ineffective(config)
+    for key in set_by_user:
+        for ignored, reason in without_effect.items():
+            if key == ignored or key.startswith(f"{ignored}."):
+                raise UsageError(f"{key} has no effect: {reason}; leave it out")
+
+    data, scale, phase = config.data, config.model.scale, config.phase
+    if data.crop % scale:
+        near = max(scale, data.crop - data.crop % scale)
+        raise UsageError(f"data.crop={data.crop} is no multiple of model.scale={scale}; try data.crop={near}")
+    if phase.adversarial and data.crop < SMALLEST_JUDGED:
+        raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")
+    if phase.name == "adversarial" and config.init_from is None:
+        raise UsageError(
+            "phase=adversarial needs a pretrained generator, but init_from is null. "
+            "Run experiment=srresnet, then pass init_from=<run>/generator.safetensors"
+        )
+    start = config.init_from
+    if start and ("/" in start or "." in start) and not Path(start).exists():
+        raise UsageError(f"init_from={start}: no such file or run directory")
+    if config.trainer.precision == "16-mixed" and config.trainer.accelerator == "cpu":
+        raise UsageError(
+            "trainer.precision=16-mixed needs a GPU; on a CPU take trainer.precision=bf16-mixed or 32-true"
+        )
+    if config.trainer.devices > 1 or config.trainer.accelerator == "gpu":
+        _check_devices(config)
+
+
+def _check_devices(config: TrainConfig) -> None:
+    trainer = config.trainer
+    if trainer.accelerator == "cpu":
+        return  # any number of processes
+    import torch
+
+    there = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+    if trainer.accelerator == "gpu" and there == 0:
+        raise UsageError("trainer.accelerator=gpu, but this machine shows no GPU; take trainer=cpu")
+    if there and trainer.devices > there:
+        raise UsageError(
+            f"trainer.devices={trainer.devices}, but this machine has {there}; try trainer.devices={there}"
+        )

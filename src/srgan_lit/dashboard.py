@@ -1,0 +1,44 @@
+"""Weights & Biases: imported only when ``logger=wandb`` asks for it, and never able to stop a training."""
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from srgan_lit.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def wandb_logger(config: TrainConfig) -> list[Logger]:
+    """A started W&B logger; offline where there is no API key; none where the service fails."""
+    import wandb
+
+    # Without a key wandb would ask for one at a terminal.
+    offline = os.environ.get("WANDB_MODE") == "offline" or not wandb.api.api_key
+    try:
+        logger = WandbLogger(
+            project=config.logger.project,
+            entity=config.logger.entity,
+            name=Path(config.run_dir).name,
+            save_dir=config.run_dir,
+            offline=offline,
+            config=dataclasses.asdict(config),
+        )
+        run = logger.experiment  # starts it, so that what fails fails here
+    except wandb.Error as error:
+        log.warning("W&B is not available (%s); going on with metrics.csv alone", " ".join(str(error).split()))
+        return []
+    if offline:
+        log.info("W&B runs offline; to send it later: wandb sync %s", Path(run.dir).parent)
+    return [logger]
+
+
+def finish() -> None:
+    """Close the W&B run, so that the next job of a multirun starts its own."""
+    import wandb
+
+    if wandb.run is not None:
+        wandb.finish()

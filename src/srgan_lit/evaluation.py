@@ -1,0 +1,164 @@
+"""Every model on every picture, once: the scores feed the table, the files, the strip and the report alike."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from srgan_lit import atomic, crops, images, measures, pictures, results, strip
+from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.measures import Measure
+from srgan_lit.pictures import Pair
+from srgan_lit.results import Row, Score
+from srgan_lit.upscalers import Upscaler
+
+
+class TestSet(Protocol):
+    """Named pictures that load one at a time."""
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of its pictures."""
+
+    def load(self, index: int) -> Pair:
+        """Return a picture; raises SRGANError if this one is not readable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A picture with what the models made of it, by their names; one that failed on it is absent."""
+
+    dataset: str
+    pair: Pair
+    srs: dict[str, NDArray[np.uint8]]
+    scores: dict[str, Score]
+
+    @property
+    def psnr(self) -> float:
+        """Of the first model in dB: the lower, the harder the picture."""
+        return next(iter(self.scores.values())).values["psnr"]
+
+
+def common_scale(models: Mapping[str, Upscaler]) -> int:
+    """The scale of all models.
+
+    Raises:
+        UsageError: they differ, or there is no model.
+    """
+    scales = {model.scale for model in models.values()}
+    if len(scales) != 1:
+        said = ", ".join(f"{name} x{model.scale}" for name, model in models.items()) or "none given"
+        raise UsageError(f"models of one scale can be compared, not {said}; evaluate each scale by itself")
+    return scales.pop()
+
+
+def _score_picture(
+    models: Mapping[str, Upscaler], pair: Pair, columns: Sequence[Measure], rows: dict[str, Row]
+) -> Scored:
+    hr = images.from_pixels(pair.hr)
+    scored = Scored(dataset=next(iter(rows.values())).dataset, pair=pair, srs={}, scores={})
+    for label, model in models.items():
+        try:
+            started = time.perf_counter()
+            sr = model(pair.lr)
+            seconds = time.perf_counter() - started
+            image = images.from_pixels(sr)
+            values = {column.key: column.compute(image, hr, pair) for column in columns}
+        except (SRGANError, ValueError, MemoryError, RuntimeError) as error:
+            # ValueError: too small for the protocol. RuntimeError: how torch says that it is out of memory.
+            rows[label].failed[pair.name] = f"{label}: {error or 'out of memory'}"
+            continue
+        scored.srs[label] = sr
+        scored.scores[label] = Score(name=pair.name, values=values, seconds=seconds)
+        rows[label].images.append(scored.scores[label])
+    return scored
+
+
+def score(
+    models: Mapping[str, Upscaler], test_set: TestSet, columns: Sequence[Measure], rows: dict[str, Row]
+) -> Iterator[Scored]:
+    """Score a data set picture by picture, adding to ``rows`` (by model) as it goes.
+
+    A picture that cannot be read, or that a model or a measure refuses, goes to ``Row.failed`` with the reason
+    and is not yielded if no model is left; the others are scored. One picture is held at a time.
+    """
+    for index, name in enumerate(tqdm(test_set.names, desc=test_set.name, unit="picture", disable=None)):
+        try:
+            pair = test_set.load(index)
+        except SRGANError as error:
+            for row in rows.values():
+                row.failed[name] = str(error)
+            continue
+        scored = _score_picture(models, pair, columns, rows)
+        if scored.scores:
+            yield scored
+
+
+def evaluate(
+    models: Mapping[str, Upscaler],
+    sets: Sequence[TestSet],
+    protocol: str,
+    out: Path,
+    *,
+    extra: Sequence[Measure] = (),
+    save_images: bool = False,
+) -> list[Row]:
+    """Score every model on every data set and write what came out of it into ``out``, which is made.
+
+    ``results.json``, ``results.md``, ``images.csv``, ``comparison.png`` (the hardest picture of the first
+    data set) and ``report.html``; with ``save_images`` also ``images/<data set>/<model>/<picture>.png``.
+
+    Args:
+        models: by the name that tables show, in order; the first says which pictures are hard.
+        sets: data sets of LR images that the models' scale fits.
+        protocol: ``y_shave4``, ``y_full`` or ``rgb_full``.
+        extra: columns beside those of ``measures.standard``.
+
+    Returns:
+        A row per data set and model. Pictures that failed are named in ``Row.failed``.
+
+    Raises:
+        UsageError: the protocol is unknown or the models' scales differ.
+        OSError: ``out`` cannot be written.
+    """
+    columns = [*measures.standard(protocol, common_scale(models)), *extra]
+    out.mkdir(parents=True, exist_ok=True)
+    all_rows: list[Row] = []
+    hardest: Scored | None = None
+    for test_set in sets:
+        rows = {label: Row(model=label, dataset=test_set.name, protocol=protocol) for label in models}
+        for scored in score(models, test_set, columns, rows):
+            if save_images:
+                _save(out / "images", scored)
+            if hardest is None or (scored.dataset == hardest.dataset and scored.psnr < hardest.psnr):
+                hardest = scored
+        all_rows.extend(rows.values())
+    results.write(out, all_rows, columns)
+    if hardest is not None:
+        with atomic.replacing(out / "comparison.png") as temporary:
+            comparison(hardest).save(temporary)
+    return all_rows
+
+
+def comparison(scored: Scored) -> "strip.Image.Image":
+    """The strip of one scored picture: what each model made of it, and the original."""
+    hr = scored.pair.hr
+    box = crops.hardest(scored.srs.values(), hr, count=1, side=max(24, min(hr.shape[:2]) // 6))[0]
+    captions = [f"{s.values['psnr']:.2f} dB / {s.values['ssim']:.4f}" for s in scored.scores.values()]
+    return strip.draw({**scored.srs, "original": hr}, [*captions, "PSNR / SSIM"], box)
+
+
+def _save(folder: Path, scored: Scored) -> None:
+    for label, sr in scored.srs.items():
+        target = folder / scored.dataset / label / f"{scored.pair.name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pictures.write_png(target, sr)

@@ -1,0 +1,109 @@
+"""A generator rearranged to run faster, computing the same to rounding. For inference only.
+
+Against ``Generator`` in ``eval()`` mode: every BatchNorm is folded into its convolution; PReLUs work in place;
+the last PixelShuffle moves behind the last convolution, which then has 12 output channels at half the
+resolution instead of 3 at the full one (processors compute in groups of 8 or 16); and what follows the trunk
+runs in small tiles, because its tensors are many times larger than the trunk's.
+"""
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srgan_lit import tiling
+from srgan_lit.checkpoint import Ranged
+from srgan_lit.generator import Generator, ResidualBlock, UpsampleStage, fold_batchnorm_
+
+_INNER_TILE = 96  # trunk pixels a side; at this size the tensors after the trunk stay within processor caches
+
+
+def _in_place(act: object, *, repeats: int = 1) -> nn.Module:
+    """The same activation, overwriting its input where torch can; each channel's slope ``repeats`` times."""
+    assert isinstance(act, nn.PReLU)
+    if act.num_parameters == 1:
+        return nn.LeakyReLU(act.weight.item(), inplace=True)
+    repeated = nn.PReLU(act.num_parameters * repeats)
+    repeated.weight.data = act.weight.detach().repeat_interleave(repeats)
+    return repeated
+
+
+def _before_the_shuffle(tail: nn.Conv2d) -> nn.Conv2d:
+    """The convolution on (B, 4C, h, w) that equals PixelShuffle(2), then ``tail``, then the reverse of the shuffle.
+
+    Output pixel 2y + p reads input pixels 2y + p + d - k//2 for d in 0 … k-1, that is, offset
+    (p + d - k//2) // 2 and phase (p + d - k//2) % 2 in half-resolution pixels. Zero padding stays zero padding.
+    """
+    weight = tail.weight.detach()
+    outputs, inputs, kernel, _ = weight.shape
+    radius = kernel // 2
+    half = -(-radius // 2)
+    moved = weight.new_zeros(outputs, 4, inputs, 4, 2 * half + 1, 2 * half + 1)
+    for phase in range(4):
+        for row in range(kernel):
+            for column in range(kernel):
+                y, x = phase // 2 + row - radius, phase % 2 + column - radius
+                moved[:, phase, :, 2 * (y % 2) + x % 2, y // 2 + half, x // 2 + half] = weight[:, :, row, column]
+    made = nn.Conv2d(4 * inputs, 4 * outputs, 2 * half + 1, padding=half)
+    made.weight.data = moved.flatten(2, 3).flatten(0, 1)
+    assert tail.bias is not None
+    made.bias = nn.Parameter(tail.bias.detach().repeat_interleave(4))
+    return made
+
+
+class FastGenerator(nn.Module):
+    """What ``Generator.forward`` computes, faster. (B, 3, h, w) to (B, 3, scale*h, scale*w), unclamped."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        generator = fold_batchnorm_(copy.deepcopy(generator).eval())
+        self.scale, self.receptive_radius = generator.scale, generator.receptive_radius
+        self.head, self.trunk, self.trunk_conv = generator.head, generator.trunk, generator.trunk_conv
+        self.head[1] = _in_place(self.head[1])
+        for block in self.trunk:
+            block.act = _in_place(block.act)
+        *stages, last = generator.upsample
+        for stage in stages:
+            stage.act = _in_place(stage.act)
+        assert isinstance(last, UpsampleStage)
+        self.stages = nn.Sequential(*stages, last.conv, _in_place(last.act, repeats=4))
+        self.tail = _before_the_shuffle(generator.tail)
+        # Input pixels that the stages and the tail can depend on: a 3x3 convolution at 1, 2, 4 times the
+        # resolution, and the tail's own radius.
+        radius = sum(0.5**stage for stage in range(len(generator.upsample))) + generator.tail_kernel // 2 / self.scale
+        self.inner_halo = math.ceil(radius + 0.5)
+        self.requires_grad_(False)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Return ``sr`` (B, 3, scale*h, scale*w), unclamped, for ``lr`` (B, 3, h, w) in [0, 1]."""
+        skip = self.head(lr)  # (B, C, h, w)
+        x = skip
+        for block in self.trunk:
+            assert isinstance(block, ResidualBlock)
+            x = block.conv2(block.act(block.conv1(x))).add_(x)
+        x = self.trunk_conv(x).add_(skip)
+        del skip
+        return tiling.tiled(self._enlarge, x, scale=self.scale, tile=_INNER_TILE, halo=self.inner_halo)
+
+    def _enlarge(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, 3, scale*h, scale*w)."""
+        x = self.stages(x)  # (B, 4C, H/2, W/2): the last stage is not shuffled yet
+        return F.pixel_shuffle(self.tail(x), 2)
+
+
+def accelerate(generator: Generator | Ranged, *, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A module for inference that computes what ``generator`` does, with weights in ``dtype``, channels_last.
+
+    ``generator`` itself is left as it is. The module has its ``scale`` and ``receptive_radius``.
+    """
+    if isinstance(generator, Ranged):
+        made: nn.Module = Ranged(
+            FastGenerator(generator.generator),  # type: ignore[arg-type]
+            input_range=generator.input_range,
+            output_range=generator.output_range,
+        )
+    else:
+        made = FastGenerator(generator)
+    return made.eval().to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,164 @@
+"""The columns of a table: what is computed from a picture's SR, HR and LR images, and how it is shown."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from srgan_lit import images, metrics
+from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.pictures import Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One column.
+
+    Attributes:
+        key: its name in ``results.json`` and the CSV.
+        heading: its name in tables.
+        best: whether ``"max"`` or ``"min"`` is better.
+        digits: decimal places shown.
+        compute: the value for ``sr`` and ``hr`` (1, 3, H, W) in [0, 1] and the pair they belong to.
+        explanation: what it is, for the page's reader.
+        missing: why the column is empty; "" where it is not.
+    """
+
+    key: str
+    heading: str
+    best: Literal["max", "min"]
+    digits: int
+    compute: Callable[[Tensor, Tensor, Pair], float]
+    explanation: str
+    missing: str = ""
+
+    def show(self, value: float) -> str:
+        """The value as tables print it: – where there is none."""
+        if math.isnan(value):
+            return "–"
+        return f"{value:.{self.digits}f}".replace("inf", "∞")
+
+
+def standard(protocol: str, scale: int) -> list[Measure]:
+    """The columns of every table: PSNR, SSIM, LR consistency, checkerboard (see ``metrics``).
+
+    Raises:
+        UsageError: no protocol has this name.
+    """
+    try:
+        rule = metrics.protocol(protocol)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return [
+        Measure(
+            key="psnr",
+            heading="PSNR ↑",
+            best="max",
+            digits=3,
+            compute=lambda sr, hr, pair: metrics.psnr(sr, hr, rule, grey=pair.grey).item(),
+            explanation=f"Peak signal-to-noise ratio in dB, protocol {protocol}.",
+        ),
+        Measure(
+            key="ssim",
+            heading="SSIM ↑",
+            best="max",
+            digits=4,
+            compute=lambda sr, hr, pair: metrics.ssim(sr, hr, rule, grey=pair.grey).item(),
+            explanation=f"Structural similarity (Wang et al. 2004), protocol {protocol}.",
+        ),
+        Measure(
+            key="lr_psnr",
+            heading="LR-PSNR ↑",
+            best="max",
+            digits=2,
+            compute=lambda sr, hr, pair: metrics.lr_psnr(sr, images.from_pixels(pair.lr)).item(),
+            explanation="LR consistency in dB: the SR picture, shrunk again, against what the model was given (RGB).",
+        ),
+        Measure(
+            key="checkerboard_db",
+            heading="Checkerboard ↓",
+            best="min",
+            digits=1,
+            compute=lambda sr, hr, pair: metrics.checkerboard(sr, scale).item(),
+            explanation=f"Energy in dB of a grid of {scale} pixels over its neighbourhood in the spectrum; "
+            "photographs lie near 0. Empty for pictures too small to tell.",
+        ),
+    ]
+
+
+def perceptual(weights: str) -> Measure:
+    """Mean squared distance of VGG features in the last layer, as the perceptual loss computes it.
+
+    Args:
+        weights: a file with torchvision's VGG19 or VGG16 features, or ``imagenet`` (VGG19's, downloaded once).
+
+    Raises:
+        SRGANError: the weights cannot be had, or are neither network's.
+    """
+    from srgan_lit.losses import PerceptualLoss, VGGFeatures
+
+    try:
+        features = VGGFeatures(backbone="vgg19", layer=None, weights=weights)
+    except UsageError:
+        raise
+    except SRGANError:
+        if weights == "imagenet":
+            raise
+        features = VGGFeatures(backbone="vgg16", layer=None, weights=weights)
+    loss = PerceptualLoss(features)
+    name = f"{features.backbone.upper()} {features.block}_{features.conv}"
+
+    def compute(sr: Tensor, hr: Tensor, pair: Pair) -> float:
+        with torch.inference_mode():
+            return loss(sr, hr).item()
+
+    return Measure(
+        key=name.lower().replace(" ", "_"),
+        heading=f"{name} ↓",
+        best="min",
+        digits=4,
+        compute=compute,
+        explanation=f"Mean squared distance of the features after relu{features.block}_{features.conv} of "
+        f"{features.backbone.upper()}, divided by 12.75 (the perceptual loss of Ledig et al. 2017).",
+    )
+
+
+def lpips(network: str) -> Measure:
+    """LPIPS (Zhang et al. 2018) by torchmetrics, on RGB; its backbone is downloaded once by torchvision.
+
+    Without the download the column stays, empty, and says why: a table made offline lacks one measure,
+    not the rest.
+
+    Args:
+        network: ``alex`` (what papers report), ``vgg`` or ``squeeze``.
+    """
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    missing = ""
+    judge = None
+    try:
+        judge = LearnedPerceptualImagePatchSimilarity(net_type=network, normalize=True)  # type: ignore[arg-type]
+    except (OSError, RuntimeError) as error:
+        missing = (
+            f"LPIPS is empty: the {network} backbone could not be loaded ({' '.join(str(error).split())}). "
+            f"Put torchvision's weights file into {torch.hub.get_dir()}/checkpoints, or run once with a network."
+        )
+
+    def compute(sr: Tensor, hr: Tensor, pair: Pair) -> float:
+        if judge is None:
+            return math.nan
+        with torch.inference_mode():
+            return judge(sr, hr).item()
+
+    return Measure(
+        key=f"lpips_{network}",
+        heading=f"LPIPS-{network} ↓",
+        best="min",
+        digits=4,
+        compute=compute,
+        explanation=f"Learned perceptual distance (Zhang et al. 2018), {network} backbone, RGB of the whole picture.",
+        missing=missing,
+    )

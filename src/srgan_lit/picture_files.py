@@ -1,0 +1,325 @@
+"""Picture files with all that they carry: depth, alpha, frames, colour profile, EXIF, resolution. No torch.
+
+Reading gives upright pixels (the EXIF orientation is applied and its tag removed); writing takes bands, so
+that a large result is never whole in memory (PNG, TIFF; other formats are limited in size anyway).
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from srgan_lit import atomic, pixels, png
+from srgan_lit.errors import SRGANError
+
+Pixels = NDArray[Any]
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".avif": "AVIF",
+}
+ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})  # hold several frames (TIFF: pages)
+DEEP = frozenset({"PNG", "TIFF"})  # hold 16 bits
+LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
+MAX_PIXELS = 200_000_000
+
+# Tags of a TIFF's first directory that say how its pixels are stored, or that are written another way.
+_STRUCTURAL = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 296}
+_STRUCTURAL |= {317, 320, 322, 323, 324, 325, 330, 338, 339, 340, 341, 347, *range(512, 533), 700, 33723, 34377, 34675}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """What a file carries beside pixels. ``durations_ms`` has one entry per frame of an animation."""
+
+    frames: int
+    icc_profile: bytes | None
+    exif: Image.Exif
+    dpi: tuple[float, float] | None
+    durations_ms: list[float]
+    loop: int | None
+    lossless: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """A frame to write: ``shape`` (H, W, C), and its ``bands`` (rows, W, C) from top to bottom."""
+
+    shape: tuple[int, int, int]
+    bands: Iterator[Pixels]
+
+
+class Opened:
+    """An open picture file: ``info``, and ``frame(n)``."""
+
+    def __init__(self, path: Path, image: Image.Image) -> None:
+        self._path, self._image = path, image
+        self._exif = image.getexif()
+        self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
+        self.format = image.format or ""
+        # An MPO is a camera's JPEG with more views of the same picture behind it.
+        frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
+        durations = []
+        if frames > 1 and self.format != "TIFF":
+            for number in range(frames):
+                image.seek(number)
+                image.load()
+                durations.append(float(image.info.get("duration", 100)))
+            image.seek(0)
+        dpi = image.info.get("dpi")
+        self.info = Info(
+            frames=frames,
+            icc_profile=None if image.mode == "CMYK" else image.info.get("icc_profile"),
+            exif=self._exif,
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+            durations_ms=durations,
+            loop=image.info.get("loop"),
+            lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
+        )
+
+    def frame(self, number: int) -> Pixels:
+        """Pixels (H, W, C), upright."""
+        if number:
+            self._image.seek(number)
+        array = self._deep(number)
+        if array is None:
+            self._image.load()
+            image = self._image.convert("RGBA") if self.info.durations_ms else self._image
+            array = pixels.from_image(image)
+        return _upright(array, self._turn)
+
+    def _deep(self, number: int) -> Pixels | None:
+        """16-bit colour, of which PIL would keep 8 bits; None for all else."""
+        if self.format == "PNG":
+            with self._path.open("rb") as file:
+                header = file.read(26)
+            if header[24] != 16 or header[25] == 0:
+                return None
+            import imagecodecs
+
+            array = np.asarray(imagecodecs.png_decode(self._path.read_bytes()))
+        elif self.format == "TIFF" and set(self._image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
+            import tifffile
+
+            with tifffile.TiffFile(self._path) as opened:
+                page = opened.pages[number].aspage()
+                if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
+                    raise SRGANError(f"16 bits of {page.photometric!r}; only RGB and grey can be enlarged")
+                array = page.asarray()
+                if page.axes.startswith("S"):
+                    array = np.moveaxis(array, 0, -1)
+        else:
+            return None
+        return array if array.ndim == 3 else array[:, :, None]
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
+    """Open a picture file. Its size is judged from the header, before anything is decoded.
+
+    Raises:
+        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame; errors that
+            turn up later, while frames are decoded inside the block, too. The message does not name the file.
+    """
+    path = Path(path)
+    try:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+        with image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise SRGANError(
+                    f"{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
+                    "if it is no decompression bomb, raise --max-megapixels"
+                )
+            yield Opened(path, image)
+    except (SRGANError, FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise many kinds; all mean that this file is no good
+        # Image.open names the file in its message; once is enough.
+        reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
+        raise SRGANError(f"not a readable picture ({reason})") from error
+
+
+def _upright(array: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation (1 to 8) to (H, W, C)."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
+
+
+def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> None:
+    """Write a picture file, whole or not at all, in the format of its suffix.
+
+    What the file says of its size in pixels and of its resolution is multiplied by ``scale``: the picture has
+    more pixels on the same paper.
+
+    Raises:
+        SRGANError: the format cannot hold the picture; says which can.
+    """
+    kind = FORMATS[path.suffix.lower()]
+    dpi = (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
+    if info.frames > 1 and kind not in ANIMATED:
+        raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
+    with atomic.replacing(path) as temporary:
+        if kind == "TIFF":
+            _write_tiff(temporary, frames, info, dpi, scale)
+        elif kind == "PNG" and info.frames == 1:
+            frame = next(frames)
+            exif = _exif(info, frame.shape).tobytes() if info.exif else None
+            with temporary.open("wb") as file:
+                png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
+        else:
+            _write_with_pillow(temporary, kind, frames, info, dpi)
+
+
+def refuse_unless_it_fits(kind: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    """Raise SRGANError if format ``kind`` cannot hold a picture of ``shape`` (H, W, C) and ``dtype``."""
+    longest = max(shape[:2])
+    if longest > LONGEST.get(kind, 2**31):
+        raise SRGANError(f"a side of {longest} pixels is more than {kind} holds ({LONGEST[kind]}): take --format png")
+    if shape[2] in (2, 4) and kind == "JPEG":
+        raise SRGANError("JPEG holds no transparency: take --format png or webp")
+    if dtype == np.uint16 and kind not in DEEP:
+        raise SRGANError(f"{kind} holds 8 bits, and this picture has 16: take --format png or tiff")
+
+
+def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
+    """The EXIF to write: what the camera said, with the new size and without a thumbnail of the old one."""
+    exif = Image.Exif()
+    exif.load(info.exif.tobytes())
+    for tag in _STRUCTURAL & set(exif):
+        del exif[tag]
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    for tag, side in ((ExifTags.Base.ExifImageWidth, shape[1]), (ExifTags.Base.ExifImageHeight, shape[0])):
+        if tag in details:
+            details[tag] = side
+    return exif
+
+
+def _write_with_pillow(
+    path: Path, kind: str, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None
+) -> None:
+    images = (_whole(frame) for frame in frames)
+    first = next(images)
+    options: dict[str, Any] = {}
+    if info.icc_profile and kind != "BMP":
+        options["icc_profile"] = info.icc_profile
+    if info.exif and kind in ("JPEG", "WEBP", "PNG", "AVIF"):
+        options["exif"] = _exif(info, (first.height, first.width, 3))
+    if dpi and kind in ("JPEG", "PNG", "BMP"):
+        options["dpi"] = dpi
+    if kind == "JPEG":
+        options |= {"quality": 95, "subsampling": 0}
+    elif kind == "WEBP":
+        options |= {"quality": 95, "lossless": info.lossless}
+    elif kind == "AVIF":
+        options |= {"quality": 90}
+    if info.durations_ms:
+        options |= {"save_all": True, "append_images": images, "duration": info.durations_ms}
+        if info.loop is not None:
+            options["loop"] = info.loop
+        if kind == "GIF":
+            options["disposal"] = 2  # each frame is whole: the one before must not show through it
+    first.save(path, format=kind, **options)
+
+
+def _whole(frame: Frame) -> Image.Image:
+    image: Image.Image | None = None
+    top = 0
+    for band in frame.bands:
+        part = pixels.to_image(band)
+        if image is None:
+            image = Image.new(part.mode, (frame.shape[1], frame.shape[0]))
+        image.paste(part, (0, top))
+        top += part.height
+    assert image is not None
+    return image
+
+
+def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None, scale: int) -> None:
+    import tifffile
+
+    details = None
+    with tifffile.TiffWriter(path) as writer:
+        for frame in frames:
+            exif = _exif(info, frame.shape)
+            details = dict(exif.get_ifd(ExifTags.IFD.Exif)) or None
+            tags: list[tuple[Any, ...]] = [
+                (tag, "s", 0, value, True) for tag, value in exif.items() if isinstance(value, str)
+            ]
+            if details:
+                tags.append((int(ExifTags.IFD.Exif), "I", 1, 0, True))  # its place is known only at the end
+            bands = iter(frame.bands)
+            first = next(bands)
+            rows = max(1, 2**18 // first[0].nbytes)
+            writer.write(
+                _strips(first, bands, rows),
+                shape=frame.shape if frame.shape[2] > 1 else frame.shape[:2],
+                dtype=first.dtype,
+                photometric="rgb" if frame.shape[2] > 2 else "minisblack",
+                planarconfig="contig" if frame.shape[2] > 1 else None,
+                extrasamples=["unassalpha"] if frame.shape[2] in (2, 4) else None,
+                rowsperstrip=rows,
+                compression="zlib",
+                predictor=True,
+                iccprofile=info.icc_profile,
+                resolution=dpi,
+                resolutionunit="inch" if dpi else None,
+                metadata=None,
+                software=False,
+                extratags=tags,
+            )
+    if details:
+        _append_details(path, details)
+
+
+def _strips(first: Pixels, bands: Iterator[Pixels], rows: int) -> Iterator[Pixels]:
+    """The same picture in strips of ``rows`` rows (the last may be shorter)."""
+    rest = first
+    while True:
+        while rest.shape[0] >= rows:
+            yield rest[:rows].squeeze(2) if rest.shape[2] == 1 else rest[:rows]
+            rest = rest[rows:]
+        following = next(bands, None)
+        if following is None:
+            break
+        rest = np.concatenate([rest, following]) if rest.shape[0] else following
+    if rest.shape[0]:
+        yield rest.squeeze(2) if rest.shape[2] == 1 else rest
+
+
+def _append_details(path: Path, details: dict[int, Any]) -> None:
+    """Put the EXIF directory behind the pixels and let the first page point to it: tifffile writes none."""
+    import tifffile
+
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    for tag, value in details.items():
+        directory[tag] = value
+    with path.open("ab") as file:
+        offset = file.tell() + file.tell() % 2
+        file.write(b"\0" * (offset - file.tell()) + directory.tobytes(offset))
+    with tifffile.TiffFile(path, mode="r+") as opened:
+        page = opened.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        page.tags[int(ExifTags.IFD.Exif)].overwrite(offset)

@@ -1,0 +1,108 @@
+"""What Hydra and pydantic say of a wrong command line, put as one line with the nearest right name."""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from pydantic import ValidationError
+
+from srgan_lit.config import TrainConfig
+from srgan_lit.errors import UsageError
+
+
+def known_keys(cls: type = TrainConfig, prefix: str = "") -> list[str]:
+    """Every key that some experiment has, dotted, groups included: ``model``, ``model.blocks``, …"""
+    keys = []
+    for field, kind in typing.get_type_hints(cls).items():
+        keys.append(prefix + field)
+        parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+        for part in parts:
+            if dataclasses.is_dataclass(part):
+                keys += known_keys(typing.cast(type, part), f"{prefix}{field}.")
+    return keys
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """`` Did you mean …?``, or nothing when no candidate is near."""
+    candidates = list(candidates)
+    same_ending = [c for c in candidates if c.rpartition(".")[2] == name.rpartition(".")[2]]
+    near = same_ending or difflib.get_close_matches(name, candidates, n=1, cutoff=0.55)
+    if not near:
+        endings = {c.rpartition(".")[2]: c for c in candidates}
+        near = [endings[e] for e in difflib.get_close_matches(name.rpartition(".")[2], endings, n=1, cutoff=0.6)]
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def chosen(conf: Path, arguments: Sequence[str]) -> dict[str, str]:
+    """The groups as ``arguments`` choose them, e.g. ``{"data": "folder"}``, whatever else is wrong with them."""
+    groups = [argument for argument in arguments if (conf / argument.partition("=")[0]).is_dir() and "=" in argument]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            composed = compose("train", overrides=groups, return_hydra_config=True)
+    except Exception:  # a group is wrong too, and is refused first
+        return {}
+    return dict(composed.hydra.runtime.choices)
+
+
+def unknown_key(key: str, choices: Mapping[str, str]) -> UsageError:
+    """The refusal of a key that this composition does not have."""
+    if key in known_keys():
+        group = key.partition(".")[0]
+        return UsageError(f"{key} has no effect with {group}={choices.get(group, '?')}; leave it out")
+    keys = [*known_keys(), "experiment"]
+    return UsageError(f"no such key: {key}.{nearest(key, keys)} (python -m srgan_lit.train --help lists all)")
+
+
+def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageError | None:
+    """The refusal to print for an error of Hydra, OmegaConf or pydantic; None for any other error.
+
+    ``conf`` and ``arguments`` are those of the command that raised it.
+    """
+    choices = chosen(conf, arguments)
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException):
+        missing = re.search(r"Could not find '(?:([^']*)/)?([^'/]+)'", text)
+        group, name = (missing[1], missing[2]) if missing else (None, text)
+        options = list(error.options or ())
+        have = f" {group} may be {', '.join(options)}." if options else ""
+        return UsageError(f"no such {group or 'config'}: {name}.{nearest(name, options)}{have}")
+    if isinstance(error, OverrideParseException):
+        return UsageError(
+            f"cannot read {error.override!r}: arguments are key=value, and a value with spaces or ()[]{{}},= goes in "
+            f"quotes of its own, e.g. 'data.root=\"my photos (1)\"'"
+        )
+    if isinstance(error, ConfigCompositionException):
+        override = re.search(r"Could not override '([^']+)'", text)
+        group = re.search(r"Could not override '?([\w/]+)'?\. No match in the defaults list", text)
+        if override and isinstance(error.__cause__, ConfigKeyError | AttributeError | OmegaConfBaseException):
+            return unknown_key(override[1], choices)
+        if group:
+            return UsageError(f"no such group: {group[1]}.{nearest(group[1], known_keys())}")
+        return UsageError(text)
+    if isinstance(error, ValidationError):
+        return UsageError("; ".join(_violation(item, choices) for item in error.errors()))
+    if isinstance(error, OmegaConfBaseException):
+        return UsageError(text)
+    return None
+
+
+def _violation(item: typing.Any, choices: Mapping[str, str]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] in ("unexpected_keyword_argument", "no_such_attribute"):
+        return str(unknown_key(key, choices))
+    if item["type"] == "missing" or item["type"] == "missing_keyword_only_argument":
+        return f"{key} is missing: set {key}=<value>"
+    message = item["msg"].removeprefix("Value error, ")
+    if message.startswith(key):
+        return message
+    said = "" if isinstance(item["input"], dict) else f"={item['input']}"
+    return f"{key}{said}: {message[0].lower() + message[1:]}"

@@ -1,0 +1,129 @@
+"""Scores as files: ``results.json``, ``results.md`` and ``images.csv``. No scoring."""
+
+import csv
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srgan_lit import atomic
+from srgan_lit.measures import Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One picture by one model: ``values`` by the measures' keys, and the ``seconds`` that inference took."""
+
+    name: str
+    values: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model on one data set. ``failed`` says of every picture that was not scored why."""
+
+    model: str
+    dataset: str
+    protocol: str
+    images: list[Score] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """How many pictures were scored."""
+        return len(self.images)
+
+    @property
+    def seconds(self) -> float:
+        """Inference time of all of them."""
+        return sum(score.seconds for score in self.images)
+
+    @property
+    def psnr(self) -> float:
+        """Mean of the pictures' PSNR in dB; NaN if none was scored."""
+        return self.mean("psnr")
+
+    @property
+    def ssim(self) -> float:
+        """Mean of the pictures' SSIM; NaN if none was scored."""
+        return self.mean("ssim")
+
+    def mean(self, key: str) -> float:
+        """Mean over the pictures that have a value of this measure; NaN if none has."""
+        values = [value for score in self.images if not math.isnan(value := score.values[key])]
+        return sum(values) / len(values) if values else math.nan
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no infinity and no NaN
+
+
+def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
+    """The content of ``results.json``: rows with means and per-image values; null where not finite."""
+    keys = [measure.key for measure in measures]
+    listed: list[dict[str, Any]] = []
+    for row in rows:
+        images = [
+            {"name": score.name} | {key: _number(score.values[key]) for key in keys} | {"seconds": score.seconds}
+            for score in row.images
+        ]
+        listed.append(
+            {"model": row.model, "dataset": row.dataset, "n": row.n, "protocol": row.protocol}
+            | {key: _number(row.mean(key)) for key in keys}
+            | {"seconds": row.seconds, "images": images}
+            | ({"failed": row.failed} if row.failed else {})
+        )
+    notes = [measure.missing for measure in measures if measure.missing]
+    return json.dumps({"rows": listed} | ({"notes": notes} if notes else {}), indent=1, ensure_ascii=False) + "\n"
+
+
+def _width(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
+    """The table as text: aligned for a terminal, and Markdown to paste."""
+    lines = [["data set", "model", "n", "protocol", *(measure.heading for measure in measures), "seconds"]]
+    for row in rows:
+        means = [measure.show(row.mean(measure.key)) for measure in measures]
+        lines.append([row.dataset, row.model, str(row.n), row.protocol, *means, f"{row.seconds:.2f}"])
+    # A bar would end the cell, a line break the table.
+    lines = [
+        ["".join(c if c.isprintable() else "?" for c in cell).replace("|", "\\|") for cell in line] for line in lines
+    ]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    left = [True, True, False, True] + [False] * (len(widths) - 4)
+    rule = [("-" * width) if at_left else "-" * (width - 1) + ":" for width, at_left in zip(widths, left, strict=True)]
+
+    def padded(cell: str, width: int, at_left: bool) -> str:
+        space = " " * (width - _width(cell))
+        return cell + space if at_left else space + cell
+
+    filled = [[padded(*one) for one in zip(line, widths, left, strict=True)] for line in lines]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in [filled[0], rule, *filled[1:]])
+    return text + "".join(f"\n{measure.missing}\n" for measure in measures if measure.missing)
+
+
+def as_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
+    """One line per picture and model; not-finite values as ``inf`` and ``nan``."""
+    keys = [measure.key for measure in measures]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["dataset", "image", "model", "protocol", *keys, "seconds"])
+    for row in rows:
+        for score in row.images:
+            values = [score.values[key] for key in keys]
+            writer.writerow([row.dataset, score.name, row.model, row.protocol, *values, score.seconds])
+    return text.getvalue()
+
+
+def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
+    """Write the three files into ``out``, which exists."""
+    atomic.write_text(out / "results.json", as_json(rows, measures))
+    atomic.write_text(out / "results.md", table(rows, measures))
+    atomic.write_text(out / "images.csv", as_csv(rows, measures))

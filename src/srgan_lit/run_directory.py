@@ -1,0 +1,48 @@
+"""How a run's curve and checkpoints reach the disk: never half written, never begun anew by a resumed run."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from srgan_lit import atomic
+
+
+class ContinuedCSVLogger(CSVLogger):
+    """``metrics.csv`` directly in the run directory, going on behind the rows before ``iteration``.
+
+    Lightning's own starts the file anew.
+    """
+
+    def __init__(self, run_dir: Path, *, iteration: int) -> None:
+        super().__init__(save_dir=run_dir, name="", version="", flush_logs_every_n_steps=1)
+        path = run_dir / "metrics.csv"
+        rows: list[dict[str, Any]] = []
+        if iteration and path.is_file():
+            with path.open(newline="") as opened:
+                # A row that was being written when the run was killed lacks columns.
+                rows = [row for row in csv.DictReader(opened) if (row.get("step") or "").isdigit()]
+        kept = [row for row in rows if int(row["step"]) <= iteration and None not in row.values()]
+        writer = self.experiment  # deletes the file
+        if kept:
+            writer.metrics_keys = list(kept[0])
+            with atomic.replacing(path) as temporary, temporary.open("w", newline="") as opened:
+                table = csv.DictWriter(opened, fieldnames=writer.metrics_keys)
+                table.writeheader()
+                table.writerows(kept)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints appear whole or not at all.
+
+    Lightning's own writes to the temporary folder and moves, which is a copy where that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside the target, then move."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(path) as temporary:
+            torch.save(checkpoint, temporary)

@@ -1,0 +1,263 @@
+"""Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``.
+
+As a module it is callable, ``srgan_lit.upscale(image, generator)``, so that the name means the same whether
+this file or ``srgan_lit`` was imported: the function of ``upscaling.py``.
+"""
+
+import argparse
+import glob
+import os
+import signal
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srgan_lit import cli
+from srgan_lit.errors import SRGANError, UsageError
+
+if TYPE_CHECKING:
+    from srgan_lit.picture_files import Frame, Opened
+    from srgan_lit.upscaling import Enlarger
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture: from where to where."""
+
+    source: Path
+    target: Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Everything that the command takes."""
+    parser = cli.parser(
+        "upscale",
+        "Enlarge pictures with a trained generator. Alpha, 16 bits, grey, animation, colour profile and EXIF stay.",
+        epilog="A name that begins with a dash goes after --, as in: srgan-upscale -o large -- -portrait.png",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="picture, folder (searched wholly), or glob pattern")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="OUT", help="folder; or a picture file, for one picture"
+    )
+    parser.add_argument(
+        "--model", default="srgan", help="bundled name, .safetensors, run directory, .ckpt, or bicubic (default: srgan)"
+    )
+    parser.add_argument(
+        "--fidelity",
+        type=_fraction,
+        metavar="0..1",
+        help="blend the weights with those of the SRResNet that the model began as: 0 is the model itself, 1 the "
+        "SRResNet, which invents nothing and is softer",
+    )
+    parser.add_argument("--match-input", action="store_true", help="correct the result so that it shrinks to the input")
+    parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations; 8 times slower")
+    parser.add_argument(
+        "--format", choices=sorted({suffix[1:] for suffix in SUFFIXES}), help="of the results (default: each input's)"
+    )
+    exists = parser.add_mutually_exclusive_group()
+    exists.add_argument("--overwrite", action="store_true", help="replace results that exist (default: refuse)")
+    exists.add_argument("--skip-existing", action="store_true", help="leave results that exist, do the others")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument(
+        "--tile", type=_tile, default="auto", metavar="auto|N|0", help="tile side in input pixels; 0: whole pictures"
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=200,
+        metavar="N",
+        help="refuse larger inputs as decompression bombs (default: 200)",
+    )
+    return parser
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _tile(text: str) -> str | int:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or 0 < int(text) < 8:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto, nor 0, nor a number of pixels from 8")
+    return int(text)
+
+
+def plan(
+    inputs: Sequence[str],
+    output: Path,
+    *,
+    suffix: str | None = None,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+) -> tuple[list[Job], list[str]]:
+    """What to do, in order, and what cannot be done (one line each). Nothing is read or written yet.
+
+    Raises:
+        UsageError: two results would have the same name, a result would replace its own input, or one exists
+            and neither ``overwrite`` nor ``skip_existing`` was given.
+    """
+    jobs: list[Job] = []
+    failures: list[str] = []
+    to_file = output.suffix.lower() in SUFFIXES and not output.is_dir()
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            found = [(file, file.relative_to(path)) for file in _pictures_below(path, besides=output)]
+            if not found:
+                failures.append(f"{given}: no pictures in this folder")
+        elif path.exists():
+            found = [(path, Path(path.name))]
+        else:
+            matches = sorted(Path(match) for match in glob.glob(given, recursive=True) if Path(match).is_file())  # noqa: PTH207
+            found = [(match, Path(match.name)) for match in matches]
+            if not found:
+                failures.append(f"{given}: no such file")
+        for source, name in found:
+            wanted = name.with_suffix(suffix) if suffix else name
+            if wanted.suffix.lower() not in SUFFIXES:
+                failures.append(f"{source}: not the name of a picture; with --format png it is tried all the same")
+                continue
+            jobs.append(Job(source=source, target=output if to_file else output / wanted))
+    if to_file and len(jobs) > 1:
+        raise UsageError(f"{len(jobs)} pictures cannot all become {output}: give a folder")
+    if to_file and suffix and output.suffix.lower() != suffix:
+        raise UsageError(f"--format {suffix[1:]} contradicts the name {output}")
+    _refuse_clashes(jobs)
+    existing = [job for job in jobs if job.target.exists()]
+    if existing and not overwrite and not skip_existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UsageError(f"{existing[0].target} exists{more}: add --skip-existing or --overwrite")
+    if skip_existing:
+        jobs = [job for job in jobs if job not in existing]
+    return jobs, failures
+
+
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
+    by_target: dict[str, Job] = {}
+    for job in jobs:
+        if job.target.exists() and job.target.samefile(job.source):
+            raise UsageError(f"{job.target} is the input itself: give another -o")
+        # Case-insensitive: some file systems are.
+        other = by_target.setdefault(os.path.normcase(job.target).lower(), job)
+        if other is not job:
+            raise UsageError(f"{other.source} and {job.source} would both become {job.target}: do them apart")
+
+
+def _pictures_below(folder: Path, *, besides: Path) -> Iterator[Path]:
+    """Pictures in ``folder`` and below, sorted; no hidden ones, and nothing in ``besides`` (earlier results)."""
+    results = besides.resolve()
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and results not in path.resolve().parents:
+            yield path
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command, after parsing; returns the exit status."""
+    suffix = f".{arguments.format}" if arguments.format else None
+    jobs, failures = plan(
+        arguments.inputs,
+        arguments.output,
+        suffix=suffix,
+        overwrite=arguments.overwrite,
+        skip_existing=arguments.skip_existing,
+    )
+    if jobs:
+        from tqdm import tqdm
+
+        enlarger = _enlarger(arguments)
+        with tqdm(jobs, unit="picture", disable=None, dynamic_ncols=True) as progress:
+            for job in progress:
+                progress.set_postfix_str(job.source.name, refresh=False)
+                try:
+                    _do(job, enlarger, arguments)
+                except (SRGANError, OSError, MemoryError) as error:
+                    if arguments.debug:
+                        raise
+                    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                    failures.append(f"{job.source}: {reason or type(error).__name__}")
+    for failure in failures:
+        cli.complain(failure)
+    return 1 if failures else 0
+
+
+def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
+    from srgan_lit import checkpoint, resampling, upscaling
+
+    device = upscaling.pick_device(arguments.device)
+    generator: Any
+    if arguments.model == "bicubic":
+        if arguments.fidelity is not None:
+            raise UsageError("--fidelity blends two networks; bicubic is none")
+        generator = resampling.Bicubic()
+    elif arguments.fidelity is not None:
+        generator = checkpoint.load_blend(arguments.model, fidelity=arguments.fidelity)
+    else:
+        generator = checkpoint.load_generator(arguments.model)
+    return upscaling.Enlarger(
+        generator,
+        device=device,
+        precision=arguments.precision,
+        match_input=arguments.match_input,
+        self_ensemble=arguments.self_ensemble,
+    )
+
+
+def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
+    from srgan_lit import picture_files
+
+    with picture_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        picture_files.write(
+            job.target, _frames(opened, enlarger, job, arguments.tile), opened.info, scale=enlarger.scale
+        )
+
+
+def _frames(opened: "Opened", enlarger: "Enlarger", job: Job, tile: str | int) -> "Iterator[Frame]":
+    """The enlarged frames, computed as they are written."""
+    from tqdm import tqdm
+
+    from srgan_lit import picture_files, upscaling
+
+    kind = picture_files.FORMATS[job.target.suffix.lower()]
+    for number in range(opened.info.frames):
+        pixels = opened.frame(number)
+        shape = (pixels.shape[0] * enlarger.scale, pixels.shape[1] * enlarger.scale, pixels.shape[2])
+        picture_files.refuse_unless_it_fits(kind, shape, pixels.dtype)
+        total = pixels.shape[0] * pixels.shape[1]
+        with tqdm(total=total, unit="px", unit_scale=True, leave=False, disable=None, dynamic_ncols=True) as progress:
+            bands = upscaling.bands(pixels, enlarger, tile=tile, on_progress=progress.update)
+            yield picture_files.Frame(shape=shape, bands=bands)
+
+
+def _terminate(*_: object) -> None:
+    raise KeyboardInterrupt  # so that a polite kill, too, leaves no temporary file behind
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``srgan-upscale``."""
+    signal.signal(signal.SIGTERM, _terminate)
+    return cli.run(build_parser, run, argv)
+
+
+class _Callable(types.ModuleType):
+    def __call__(self, image: Any, generator: Any, **options: Any) -> Any:
+        from srgan_lit.upscaling import upscale
+
+        return upscale(image, generator, **options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+else:
+    sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,171 @@
+"""The command line of train: every experiment composes and builds, and what is wrong is refused in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from PIL import Image
+
+from srgan_lit import checks, refusals
+from srgan_lit.generator import Generator
+from srgan_lit.train import CONF, configuration
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", overrides=list(overrides))
+    OmegaConf.set_struct(cfg, False)
+    cfg.run_dir = "runs/test"
+    return configuration(cfg)
+
+
+def train(*arguments, cwd=None):
+    """The command as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "srgan_lit.train", *arguments], capture_output=True, text=True, timeout=300, cwd=cwd
+    )
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    noise = np.random.default_rng(0)
+    for index in range(3):
+        Image.fromarray(noise.integers(0, 256, (64, 72, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+def test_every_group_is_shipped_and_every_experiment_composes():
+    assert {"demo", "srgan", "srresnet"} <= set(EXPERIMENTS)
+    for experiment in EXPERIMENTS:
+        config = composed(f"experiment={experiment}")
+        assert config.phase.iterations >= 1
+        checks.check(config)
+
+
+@pytest.mark.parametrize("group", ["data", "model", "phase", "perceptual", "trainer", "logger"])
+def test_every_option_of_every_group_composes(group):
+    for path in (CONF / group).glob("*.yaml"):
+        config = composed(f"{group}={path.stem}")
+        assert getattr(config, group) is not None
+
+
+def test_the_papers_recipe_is_the_default():
+    config = composed("experiment=srgan")
+    assert (config.model.blocks, config.model.features, config.model.scale) == (16, 64, 4)
+    assert (config.data.batch_size, config.data.crop) == (16, 96)
+    assert (config.phase.pretrain.iterations, config.phase.adversarial.iterations) == (1_000_000, 200_000)
+    assert config.phase.pretrain.learning_rate == config.phase.adversarial.learning_rate == 1e-4
+    assert (config.phase.adversarial.schedule, config.phase.adversarial.decay_at) == ("steps", (0.5,))
+    weights = config.phase.weights
+    assert (weights.mse, weights.perceptual, weights.adversarial) == (0, 1, 1e-3)
+    assert (config.perceptual.backbone, config.perceptual.weights) == ("vgg19", "imagenet")
+    assert (config.phase.pretrain.loss, config.phase.adversarial.loss) == ("mse", "standard")
+
+
+def test_a_phase_that_does_not_run_leaves_no_values():
+    assert composed("experiment=demo", "phase=adversarial", "init_from=srresnet").phase.pretrain is None
+    assert composed("experiment=demo", "phase=pretrain").phase.weights is None
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_builds_its_networks(experiment, photos):
+    from srgan_lit import build
+
+    config = composed(f"experiment={experiment}", "perceptual.weights=random", "data=sample", "data.crop=96")
+    module = build.module(config)
+    assert isinstance(module.generator, Generator)
+    assert (module.discriminator is not None) == (config.phase.adversarial is not None)
+
+
+REFUSED = {
+    # arguments -> what the line must say
+    ("model.block=5",): "Did you mean model.blocks?",
+    ("modle.blocks=5",): "Did you mean model.blocks?",
+    ("learning_rate=1e-3",): "Did you mean phase.pretrain.learning_rate?",
+    ("+data.foo=3",): "no such key: data.foo",
+    ("experiment=srgn",): "Did you mean srgan?",
+    ("data=foldr",): "Did you mean folder?",
+    ("model.blocks=many",): "model.blocks=many: input should be a valid integer",
+    ("model.scale=3",): "model.scale=3: input should be 2, 4 or 8",
+    ("trainer.precision=16",): "trainer.precision=16",
+    ("data.batch_size=0",): "data.batch_size=0",
+    ("seed=-1",): "seed=-1",
+    ("model.blocks",): "key=value",
+    ("data.root=my photos (1)",): "quotes",
+    ("experiment=demo", "data.crop=50"): "data.crop=50 is no multiple of model.scale=4; try data.crop=48",
+    ("experiment=demo", "data.crop=12"): "the discriminator needs 16 pixels",
+    ("experiment=srresnet", "perceptual.layer=2_2"): "perceptual.layer has no effect",
+    ("experiment=srresnet", "phase.weights.mse=1"): "phase.weights.mse has no effect with phase=pretrain",
+    ("experiment=demo", "data.root=x"): "data.root has no effect with data=sample",
+    ("phase=adversarial", "data=sample"): "pass init_from=<run>/generator.safetensors",
+    ("experiment=demo", "init_from=gone/generator.safetensors"): "init_from=gone/generator.safetensors: no such file",
+    ("perceptual.backbone=vgg16", "perceptual.layer=5_4"): "perceptual.layer=5_3",
+    ("experiment=demo", "phase.pretrain.decay_at=[0.5]"): "phase.pretrain.schedule is cosine",
+    ("experiment=demo", "phase.adversarial.warmup=60"): "warmup=60 must be shorter",
+    ("experiment=demo", "trainer.precision=16-mixed"): "needs a GPU",
+    ("experiment=srgan",): "data.root",
+    ("data=folder",): "data.root",
+    ("data=folder", "data.root=nowhere"): "nowhere",
+    ("resume=nowhere",): "resume=nowhere: no run directory",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED, ids=" ".join)
+def test_refused_in_one_line_with_exit_status_2(arguments, tmp_path):
+    result = train(*arguments, f"hydra.run.dir={tmp_path}/run")
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert REFUSED[arguments] in lines[0]
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_crop_larger_than_the_pictures_is_refused(photos):
+    result = train("data=folder", f"data.root={photos}", "hydra.run.dir=" + str(photos.parent / "run"))
+    assert result.returncode == 2
+    assert "data.crop=96" in result.stderr
+    assert ".png" in result.stderr
+
+
+def test_more_devices_than_there_are_is_refused(photos):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has GPUs")
+    result = train("experiment=demo", "trainer=ddp", "trainer.accelerator=gpu", "trainer.devices=4")
+    assert result.returncode == 2
+    assert "no GPU; take trainer=cpu" in result.stderr
+
+
+def test_every_key_is_documented_in_conf():
+    """A key of config.py that no file in conf/ sets could not be found by a reader, nor set on the command line."""
+    text = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
+    for key in refusals.known_keys():
+        assert f"{key.rpartition('.')[2]}:" in text or key in ("model", "data", "phase"), key
+
+
+def test_help_and_config_need_no_torch():
+    code = "import sys; import srgan_lit.train; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.fixture(autouse=True)
+def _clean_hydra():
+    GlobalHydra.instance().clear()
+    yield
+    GlobalHydra.instance().clear()
+
+
+def test_conf_is_found_outside_the_repository(tmp_path):
+    result = train("--cfg", "job", "experiment=demo", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "pretrain" in result.stdout
+    assert not Path(tmp_path / "runs").exists()

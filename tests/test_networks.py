@@ -1,0 +1,142 @@
+"""The networks against figure 4 of the paper, and what changes them without changing what they compute."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from srgan_lit.discriminator import Discriminator, frozen
+from srgan_lit.generator import Generator, fold_batchnorm_, icnr_
+
+
+def randomised(generator: Generator) -> Generator:
+    """With BatchNorm statistics that are not 0 and 1, so that a wrong use of them shows."""
+    with torch.no_grad():
+        for module in generator.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.1)
+    return generator.eval()
+
+
+@pytest.mark.parametrize("blocks", [5, 16])
+def test_generator_has_the_layers_of_figure_4(blocks):
+    generator = Generator(blocks=blocks)
+    convolutions = [m for m in generator.modules() if isinstance(m, nn.Conv2d)]
+    shapes = [(c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0]) for c in convolutions]
+    assert shapes == [
+        (3, 64, 9, 1),  # k9n64s1
+        *[(64, 64, 3, 1)] * (2 * blocks),  # k3n64s1, twice a block
+        (64, 64, 3, 1),
+        *[(64, 256, 3, 1)] * 2,  # k3n256s1
+        (64, 3, 9, 1),  # k9n3s1
+    ]
+    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    prelus = [m for m in generator.modules() if isinstance(m, nn.PReLU)]
+    assert len(norms) == 2 * blocks + 1
+    assert len(prelus) == 1 + blocks + 2
+    by_hand = (
+        (3 * 81 + 1) * 64 + 1  # head and its PReLU
+        + blocks * (2 * 64 * 64 * 9 + 2 * 128 + 1)  # two convolutions, two BatchNorms, one PReLU
+        + 64 * 64 * 9 + 128
+        + 2 * ((64 * 9 + 1) * 256 + 1)
+        + (64 * 81 + 1) * 3
+    )  # fmt: skip
+    assert sum(p.numel() for p in generator.parameters()) == by_hand
+
+
+def test_discriminator_has_the_layers_of_figure_4():
+    discriminator = Discriminator(crop=96)
+    shapes = [
+        (c.out_channels, c.kernel_size[0], c.stride[0]) for c in discriminator.features if isinstance(c, nn.Conv2d)
+    ]
+    expected = [(64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2)]
+    assert shapes == [(channels, 3, stride) for channels, stride in expected]
+    assert not isinstance(discriminator.features[1], nn.BatchNorm2d), "no BatchNorm on the first layer"
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in discriminator.modules()) == 7
+    dense = [(m.in_features, m.out_features) for m in discriminator.modules() if isinstance(m, nn.Linear)]
+    assert dense == [(512 * 6 * 6, 1024), (1024, 1)]
+    assert all(m.negative_slope == 0.2 for m in discriminator.modules() if isinstance(m, nn.LeakyReLU))
+    logits = discriminator(torch.rand(2, 3, 96, 96) * 40)
+    assert logits.shape == (2, 1)
+    assert not any(isinstance(m, nn.Sigmoid) for m in discriminator.modules())
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_generator_enlarges_by_its_scale_at_any_size(scale):
+    generator = Generator(blocks=1, features=8, scale=scale).eval()
+    assert generator(torch.rand(1, 3, 5, 7)).shape == (1, 3, 5 * scale, 7 * scale)
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 3}, {"blocks": 0}, {"tail_kernel": 8}, {"prelu_width": 7}])
+def test_generator_refuses(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Generator(**wrong)
+
+
+@pytest.mark.parametrize(("blocks", "scale"), [(5, 4), (16, 4), (2, 2), (1, 8)])
+def test_receptive_radius_is_how_far_a_pixel_reaches(blocks, scale):
+    """Seen through the gradient: zero beyond the radius rounded up to whole LR pixels, and not before."""
+    generator = randomised(Generator(blocks=blocks, features=2, scale=scale))
+    radius = generator.receptive_radius
+    if scale == 4:
+        assert radius == {5: 17.5, 16: 39.5}[blocks]
+    side = 2 * int(radius + 3) + 1
+    lr = torch.rand(1, 3, side, side, requires_grad=True)
+    sr = generator(lr)
+    middle = side // 2
+    sr[..., middle * scale, middle * scale].sum().backward()
+    reached = lr.grad.abs().sum(dim=(0, 1)).nonzero()
+    furthest = (reached - middle).abs().max().item()
+    assert furthest == math.ceil(radius)
+
+
+def test_icnr_starts_without_checkerboard():
+    torch.manual_seed(0)
+    generator = Generator(blocks=1, features=8)
+    icnr_(generator)
+    stage = generator.upsample[0]
+    shuffled = stage.shuffle(stage.conv(torch.rand(1, 8, 6, 6)))
+    cells = shuffled.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)  # the four pixels of each LR pixel
+    torch.testing.assert_close(cells, cells[..., :1].expand_as(cells))
+
+
+def test_folding_batchnorm_computes_the_same():
+    generator = randomised(Generator(blocks=3, features=8))
+    lr = torch.rand(1, 3, 12, 10)
+    with torch.no_grad():
+        before = generator(lr)
+        after = fold_batchnorm_(generator)(lr)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in generator.modules())
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
+
+
+def test_folding_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match="eval"):
+        fold_batchnorm_(Generator(blocks=1, features=8))
+
+
+def test_frozen_discriminator_passes_gradients_and_keeps_every_bit():
+    discriminator = Discriminator(crop=16)
+    before = {name: value.clone() for name, value in discriminator.state_dict().items()}
+    image = torch.rand(4, 3, 16, 16, requires_grad=True)
+    with frozen(discriminator):
+        discriminator(image).sum().backward()
+    assert image.grad.abs().sum() > 0
+    assert all(p.grad is None for p in discriminator.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in discriminator.state_dict().items())
+    discriminator(image).sum().backward()
+    assert all(p.grad is not None for p in discriminator.parameters()), "thawed again"
+    assert not torch.equal(discriminator.state_dict()["features.3.running_mean"], before["features.3.running_mean"])
+
+
+def test_frozen_discriminator_normalises_by_the_batch_as_in_training():
+    torch.manual_seed(0)
+    discriminator = Discriminator(crop=16)
+    image = torch.rand(4, 3, 16, 16)
+    with frozen(discriminator):
+        inside = discriminator(image)
+    torch.testing.assert_close(inside, discriminator(image))

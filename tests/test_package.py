@@ -1,0 +1,94 @@
+"""The package as it is installed: the wheel is complete, the boundaries between its parts hold."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, unpacked: what is on sys.path after an installation."""
+    pytest.importorskip("hatchling", reason="the wheel is built with hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def run(code, wheel, cwd):
+    """A fresh interpreter that sees the wheel and not this repository."""
+    return subprocess.run(
+        [sys.executable, "-P", *code], cwd=cwd, capture_output=True, text=True, timeout=120,
+        env={"PYTHONPATH": str(wheel), "PATH": "", "HOME": str(cwd)},
+    )  # fmt: skip
+
+
+def test_wheel_holds_everything(wheel):
+    shipped = {str(path.relative_to(wheel / "srgan_lit")) for path in (wheel / "srgan_lit").rglob("*")}
+    for source in (ROOT / "src" / "srgan_lit").rglob("*"):
+        if source.is_file() and "__pycache__" not in source.parts:
+            assert str(source.relative_to(ROOT / "src" / "srgan_lit")) in shipped
+    for source in (ROOT / "conf").rglob("*.yaml"):
+        assert f"conf/{source.relative_to(ROOT / 'conf')}" in shipped
+    assert {"py.typed", "sample/ATTRIBUTION.md"} <= shipped
+
+
+def test_installed_train_finds_its_configuration_anywhere(wheel, tmp_path):
+    result = run(["-m", "srgan_lit.train", "--cfg", "job", "experiment=demo"], wheel, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "pretrain:" in result.stdout
+    wrong = run(["-m", "srgan_lit.train", "experiment=dem"], wheel, tmp_path)
+    assert wrong.returncode == 2
+    assert "Did you mean demo?" in wrong.stderr
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_every_command_has_help_without_torch(script, wheel, tmp_path):
+    module = SCRIPTS[script].partition(":")[0]
+    code = (
+        f"import runpy, sys; sys.argv = ['{script}', '--help']\n"
+        f"try: runpy.run_module('{module}', run_name='__main__')\n"
+        "except SystemExit as stop: status = stop.code\n"
+        "else: status = 0\n"
+        "sys.exit(status or ('torch' in sys.modules and 'torch was imported'))"
+    )
+    result = run(["-c", code], wheel, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert script in result.stdout or "srgan_lit.train" in result.stdout
+
+
+def test_every_command_of_the_design_is_a_console_script():
+    modules = {path.stem for path in (ROOT / "src" / "srgan_lit").glob("*.py") if "def main(" in path.read_text()}
+    assert {f"srgan-{name}" for name in modules} == set(SCRIPTS)
+
+
+LIGHT = {
+    # module -> what a fresh interpreter that imports it must not have loaded
+    "srgan_lit": ("torch", "numpy", "PIL"),
+    "srgan_lit.upscale": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
+    "srgan_lit.checkpoint": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
+    "srgan_lit.sources": ("torch",),
+    "srgan_lit.losses": ("lightning", "hydra", "wandb", "torchvision"),
+    "srgan_lit.train": ("torch", "lightning", "wandb"),
+    "srgan_lit.build": ("wandb", "hydra"),
+}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_imports_go_one_way(module):
+    code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
+    assert result.returncode == 0, result.stderr
+    assert not set(LIGHT[module]) & set(result.stdout.split())
