@@ -1,4 +1,4 @@
-"""Scores as files: ``results.json``, ``results.md`` and ``images.csv``. No scoring."""
+"""What scoring gives, and as files: ``results.json``, ``results.md`` and ``images.csv``. No scoring."""
 
 import csv
 import io
@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from srgan_lit import atomic
 from srgan_lit.measures import Measure
+from srgan_lit.pictures import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,22 @@ class Row:
         """Mean over the pictures that have a value of this measure; NaN if none has."""
         values = [value for score in self.images if not math.isnan(value := score.values[key])]
         return sum(values) / len(values) if values else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A picture (the ``index``-th of its set) with what the models made of it, by name; one that failed is absent."""
+
+    dataset: str
+    index: int
+    pair: Pair
+    srs: dict[str, NDArray[np.uint8]]
+    scores: dict[str, Score]
+
+    @property
+    def psnr(self) -> float:
+        """Of the first model in dB: the lower, the harder the picture."""
+        return next(iter(self.scores.values())).values["psnr"]
 
 
 def _number(value: float) -> float | None:
