@@ -27,7 +27,7 @@ BUNDLED = Path(__file__).with_name("models")
 
 # What a converted generator expects and gives; ours is "unit" both ways.
 INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
-OUTPUT_RANGES = ("unit", "tanh")  # [0, 1], linear; (tanh(x) + 1) / 2
+OUTPUT_RANGES = ("unit", "tanh", "tanh_imagenet")  # [0, 1], linear; (tanh(x) + 1) / 2; tanh(x) * deviation + mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,9 @@ class Ranged(nn.Module):
         elif self.input_range == "imagenet":
             lr = (lr - self.mean) / self.std
         sr = self.generator(lr)
-        return (sr.tanh() + 1) / 2 if self.output_range == "tanh" else sr
+        if self.output_range == "tanh":
+            return (sr.tanh() + 1) / 2
+        return sr.tanh() * self.std + self.mean if self.output_range == "tanh_imagenet" else sr
 
 
 def save_generator(
