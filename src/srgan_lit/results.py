@@ -116,7 +116,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     lines = [
         ["".join(c if c.isprintable() else "?" for c in cell).replace("|", "\\|") for cell in line] for line in lines
     ]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    widths = [max(3, *map(_width, column)) for column in zip(*lines, strict=True)]
     left = [True, True, False, True] + [False] * (len(widths) - 4)
     rule = [("-" * width) if at_left else "-" * (width - 1) + ":" for width, at_left in zip(widths, left, strict=True)]
 
