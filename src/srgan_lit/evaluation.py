@@ -2,19 +2,17 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
-from srgan_lit import atomic, crops, images, measures, pictures, results, strip
+from srgan_lit import atomic, crops, images, measures, pictures, report, results, strip
 from srgan_lit.errors import SRGANError, UsageError
 from srgan_lit.measures import Measure
 from srgan_lit.pictures import Pair
-from srgan_lit.results import Row, Score
+from srgan_lit.results import Row, Score, Scored
 from srgan_lit.upscalers import Upscaler
 
 
@@ -33,21 +31,6 @@ class TestSet(Protocol):
         """Return a picture; raises SRGANError if this one is not readable."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """A picture with what the models made of it, by their names; one that failed on it is absent."""
-
-    dataset: str
-    pair: Pair
-    srs: dict[str, NDArray[np.uint8]]
-    scores: dict[str, Score]
-
-    @property
-    def psnr(self) -> float:
-        """Of the first model in dB: the lower, the harder the picture."""
-        return next(iter(self.scores.values())).values["psnr"]
-
-
 def common_scale(models: Mapping[str, Upscaler]) -> int:
     """The scale of all models.
 
@@ -62,10 +45,10 @@ def common_scale(models: Mapping[str, Upscaler]) -> int:
 
 
 def _score_picture(
-    models: Mapping[str, Upscaler], pair: Pair, columns: Sequence[Measure], rows: dict[str, Row]
-) -> Scored:
+    models: Mapping[str, Upscaler], scored: Scored, columns: Sequence[Measure], rows: dict[str, Row]
+) -> None:
+    pair = scored.pair
     hr = images.from_pixels(pair.hr)
-    scored = Scored(dataset=next(iter(rows.values())).dataset, pair=pair, srs={}, scores={})
     for label, model in models.items():
         try:
             started = time.perf_counter()
@@ -80,7 +63,6 @@ def _score_picture(
         scored.srs[label] = sr
         scored.scores[label] = Score(name=pair.name, values=values, seconds=seconds)
         rows[label].images.append(scored.scores[label])
-    return scored
 
 
 def score(
@@ -98,7 +80,8 @@ def score(
             for row in rows.values():
                 row.failed[name] = str(error)
             continue
-        scored = _score_picture(models, pair, columns, rows)
+        scored = Scored(dataset=test_set.name, index=index, pair=pair, srs={}, scores={})
+        _score_picture(models, scored, columns, rows)
         if scored.scores:
             yield scored
 
@@ -111,6 +94,8 @@ def evaluate(
     *,
     extra: Sequence[Measure] = (),
     save_images: bool = False,
+    show: int = 6,
+    runs: Mapping[str, Path] | None = None,
 ) -> list[Row]:
     """Score every model on every data set and write what came out of it into ``out``, which is made.
 
@@ -122,6 +107,9 @@ def evaluate(
         sets: data sets of LR images that the models' scale fits.
         protocol: ``y_shave4``, ``y_full`` or ``rgb_full``.
         extra: columns beside those of ``measures.standard``.
+        save_images: keep what the models make.
+        show: how many pictures of each data set the report shows, the hardest ones.
+        runs: run directories whose curves the report shows, by name.
 
     Returns:
         A row per data set and model. Pictures that failed are named in ``Row.failed``.
@@ -133,12 +121,14 @@ def evaluate(
     columns = [*measures.standard(protocol, common_scale(models)), *extra]
     out.mkdir(parents=True, exist_ok=True)
     all_rows: list[Row] = []
+    gallery = report.Gallery(show)
     hardest: Scored | None = None
     for test_set in sets:
         rows = {label: Row(model=label, dataset=test_set.name, protocol=protocol) for label in models}
         for scored in score(models, test_set, columns, rows):
             if save_images:
                 _save(out / "images", scored)
+            gallery.offer(scored)
             if hardest is None or (scored.dataset == hardest.dataset and scored.psnr < hardest.psnr):
                 hardest = scored
         all_rows.extend(rows.values())
@@ -146,10 +136,11 @@ def evaluate(
     if hardest is not None:
         with atomic.replacing(out / "comparison.png") as temporary:
             comparison(hardest).save(temporary)
+    report.write(out / "report.html", all_rows, columns, gallery, runs or {})
     return all_rows
 
 
-def comparison(scored: Scored) -> "strip.Image.Image":
+def comparison(scored: Scored) -> Image.Image:
     """The strip of one scored picture: what each model made of it, and the original."""
     hr = scored.pair.hr
     box = crops.hardest(scored.srs.values(), hr, count=1, side=max(24, min(hr.shape[:2]) // 6))[0]

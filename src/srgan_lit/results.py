@@ -1,4 +1,4 @@
-"""Scores as files: ``results.json``, ``results.md`` and ``images.csv``. No scoring."""
+"""What scoring gives, and as files: ``results.json``, ``results.md`` and ``images.csv``. No scoring."""
 
 import csv
 import io
@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from srgan_lit import atomic
 from srgan_lit.measures import Measure
+from srgan_lit.pictures import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,22 @@ class Row:
         return sum(values) / len(values) if values else math.nan
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A picture (the ``index``-th of its set) with what the models made of it, by name; one that failed is absent."""
+
+    dataset: str
+    index: int
+    pair: Pair
+    srs: dict[str, NDArray[np.uint8]]
+    scores: dict[str, Score]
+
+    @property
+    def psnr(self) -> float:
+        """Of the first model in dB: the lower, the harder the picture."""
+        return next(iter(self.scores.values())).values["psnr"]
+
+
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no infinity and no NaN
 
@@ -96,7 +116,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     lines = [
         ["".join(c if c.isprintable() else "?" for c in cell).replace("|", "\\|") for cell in line] for line in lines
     ]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    widths = [max(3, *map(_width, column)) for column in zip(*lines, strict=True)]
     left = [True, True, False, True] + [False] * (len(widths) - 4)
     rule = [("-" * width) if at_left else "-" * (width - 1) + ":" for width, at_left in zip(widths, left, strict=True)]
 

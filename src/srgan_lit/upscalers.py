@@ -1,17 +1,15 @@
 """What is scored: anything that takes LR pixels and gives SR pixels. No files, no command line."""
 
-import copy
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from srgan_lit import bicubic, images
+from srgan_lit import bicubic, upscaling
 from srgan_lit.checkpoint import Ranged
 from srgan_lit.errors import SRGANError
-from srgan_lit.generator import Generator, fold_batchnorm_
+from srgan_lit.generator import Generator
 
 
 class Upscaler(Protocol):
@@ -37,30 +35,22 @@ class Bicubic:
 
 
 class Network:
-    """A generator's weights as they are now, for inference: BatchNorm folded, channels_last, float32.
+    """A generator's weights as they are now, for inference in float32: whole pictures, or exact tiles by free memory.
 
     It is a copy: the generator that it is made from is left alone, in whatever mode it is.
     """
 
     def __init__(self, generator: Generator | Ranged, *, device: str | torch.device | None = None) -> None:
         self.scale = generator.scale
-        self.device = torch.device(device) if device is not None else next(generator.parameters()).device
-        network: nn.Module = copy.deepcopy(generator).float().eval()
-        for module in network.modules():
-            if isinstance(module, Generator):
-                fold_batchnorm_(module)
-        self._network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._finite = all(tensor.isfinite().all() for tensor in generator.state_dict().values())
+        self._enlarger = upscaling.Enlarger(generator, device=device or next(generator.parameters()).device)
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return ``sr`` (scale*h, scale*w, 3) uint8, clamped and rounded.
 
         Raises:
-            SRGANError: the output is not finite: the training that made these weights had diverged.
+            SRGANError: weights are not finite, which would show as black; or memory runs out with the smallest tiles.
         """
-        image = images.from_pixels(lr).to(device=self.device, memory_format=torch.channels_last)
-        # Lightning's precision plugin may have autocast on where this is called in training.
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            sr = self._network(image)
-        if not sr.isfinite().all():
-            raise SRGANError("the generator's output is not finite: its training had diverged")
-        return images.to_pixels(sr)
+        if not self._finite:
+            raise SRGANError("the generator's weights are not finite: its training had diverged")
+        return np.concatenate(list(upscaling.bands(lr, self._enlarger)))

@@ -1,0 +1,179 @@
+"""Compare models on test pictures: ``python -m srgan_lit.evaluate --model M [M …] --data D [D …] --out DIR``."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srgan_lit import cli
+from srgan_lit.errors import SRGANError, UsageError
+
+if TYPE_CHECKING:
+    from srgan_lit.measures import Measure
+    from srgan_lit.sources import TestSet
+    from srgan_lit.upscalers import Upscaler
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Everything that the command takes."""
+    parser = cli.parser(
+        "evaluate",
+        "Score every model on every data set: a table, results.json, results.md, images.csv, comparison.png and "
+        "report.html, which any browser opens without a network.",
+        epilog="Example: srgan-evaluate --model bicubic srgan --data Set5/ Set14/ --out scores/",
+    )
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        required=True,
+        metavar="M",
+        help="bundled name, .safetensors, run directory, .ckpt, or bicubic; the first says which pictures are hard",
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="D",
+        help="folder of HR pictures, folder with HR/ (and LRx4/), CUFED5 folder, or sample: the embedded pictures",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go; made if missing")
+    parser.add_argument(
+        "--protocol", default="y_shave4", metavar="P", help="y_shave4 (default; the papers'), y_full or rgb_full"
+    )
+    parser.add_argument(
+        "--scale", type=int, choices=(2, 4, 8), help="of bicubic, where no other model has one (default: 4)"
+    )
+    parser.add_argument(
+        "--lpips",
+        nargs="?",
+        const="alex",
+        choices=("alex", "vgg", "squeeze"),
+        help="add LPIPS with this backbone (default alex), which torchvision downloads once",
+    )
+    parser.add_argument(
+        "--perceptual",
+        metavar="WEIGHTS",
+        help="add the distance of VGG features: a file with VGG19's or VGG16's, or imagenet (downloaded once)",
+    )
+    parser.add_argument("--save-images", action="store_true", help="write what each model makes as PNG into DIR/images")
+    parser.add_argument(
+        "--show",
+        type=int,
+        default=6,
+        metavar="N",
+        help="pictures of each data set that the report shows, the hardest ones (default: 6)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    return parser
+
+
+def distinct(paths: Sequence[Path]) -> list[str]:
+    """A short name for each path: its last part (a file's without suffix), with as many folders before it as it takes.
+
+    >>> distinct([Path("runs/a/generator.safetensors"), Path("runs/b/generator.safetensors"), Path("srgan.ckpt")])
+    ['a/generator', 'b/generator', 'srgan']
+    """
+    parts = [(path.with_suffix("") if path.is_file() else path).parts for path in paths]
+    length = [1] * len(parts)
+    while True:
+        names = ["/".join(part[-n:]) for part, n in zip(parts, length, strict=True)]
+        count = Counter(names)
+        longer = [count[name] > 1 and n < len(part) for name, n, part in zip(names, length, parts, strict=True)]
+        if not any(longer):
+            return names
+        length = [n + more for n, more in zip(length, longer, strict=True)]
+
+
+def _once(given: Sequence[str], option: str) -> list[str]:
+    """``given`` without what was given before, which is said."""
+    for name, count in Counter(given).items():
+        if count > 1:
+            cli.complain(f"{option} {name} was given {count} times: evaluated once")
+    return list(dict.fromkeys(given))
+
+
+def _models(given: Sequence[str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
+    """The models by display name, and what could not be loaded (one line each)."""
+    from srgan_lit import checkpoint, upscalers, upscaling
+
+    loaded: dict[str, Upscaler | None] = {}
+    failures = []
+    for name in given:
+        try:
+            network = None if name == "bicubic" else checkpoint.load_generator(name)
+            loaded[name] = network and upscalers.Network(network, device=upscaling.pick_device(device))
+        except UsageError:
+            raise
+        except SRGANError as error:
+            failures.append(str(error))
+    if not loaded:
+        raise SRGANError("; ".join(failures))
+    scales = [model.scale for model in loaded.values() if model]
+    if scale and scales and scale != scales[0]:
+        raise UsageError(f"--scale {scale}, but the models are x{scales[0]}; leave --scale out")
+    baseline = upscalers.Bicubic(scales[0] if scales else scale or 4)
+    plain = {"bicubic", *checkpoint.bundled_names()}
+    names = distinct([Path(name) if name in plain else Path(name).resolve() for name in loaded])
+    return {name: model or baseline for name, model in zip(names, loaded.values(), strict=True)}, failures
+
+
+def _sets(given: Sequence[str], scale: int) -> list["TestSet"]:
+    from dataclasses import replace
+
+    from srgan_lit import sources
+
+    sets = [sources.test_pairs(folder, scale) for folder in given]
+    names = distinct([Path(folder).resolve() for folder in given])
+    return [replace(test_set, name=name) for test_set, name in zip(sets, names, strict=True)]
+
+
+def _extra(arguments: argparse.Namespace) -> list["Measure"]:
+    from srgan_lit import measures
+
+    extra = []
+    if arguments.perceptual:
+        extra.append(measures.perceptual(arguments.perceptual))
+    if arguments.lpips:
+        extra.append(measures.lpips(arguments.lpips))
+    return extra
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command, after parsing; returns the exit status."""
+    if arguments.show < 0:
+        raise UsageError(f"--show {arguments.show}: 0 or more")
+    from srgan_lit import evaluation, measures, results
+
+    measures.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
+    models, failures = _models(_once(arguments.model, "--model"), arguments.scale, arguments.device)
+    sets = _sets(_once(arguments.data, "--data"), evaluation.common_scale(models))
+    extra = _extra(arguments)
+    runs = {Path(name).name: Path(name) for name in arguments.model if (Path(name) / "metrics.csv").is_file()}
+    rows = evaluation.evaluate(
+        models,
+        sets,
+        arguments.protocol,
+        arguments.out,
+        extra=extra,
+        save_images=arguments.save_images,
+        show=arguments.show,
+        runs=runs,
+    )
+    columns = [*measures.standard(arguments.protocol, evaluation.common_scale(models)), *extra]
+    print(results.table(rows, columns))  # noqa: T201
+    print(f"report: {arguments.out / 'report.html'}")  # noqa: T201
+    failures += dict.fromkeys(f"{row.dataset}/{name}: {why}" for row in rows for name, why in row.failed.items())
+    for failure in failures:
+        cli.complain(failure)
+    return 1 if failures else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``srgan-evaluate``."""
+    return cli.run(build_parser, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

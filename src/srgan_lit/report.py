@@ -1,0 +1,159 @@
+"""``report.html``: the table, pictures to compare with a slider, and a run's curves, in one file without a network.
+
+The page's policy forbids every fetch and every script but its own, whose hash it carries; names of pictures and
+models are escaped besides.
+"""
+
+import base64
+import hashlib
+import heapq
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+import srgan_lit
+from srgan_lit import atomic, crops, curves
+from srgan_lit.measures import Measure
+from srgan_lit.results import Row, Score, Scored
+
+_LOSSLESS_PIXELS = 1_500_000  # above, high-quality WebP: a photograph of 12 megapixels is 20 MB otherwise
+_WEBP_SIDE = 16383
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One picture of the slider, as a ``data:`` address."""
+
+    label: str
+    data: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """A picture that the page shows: its layers (LR, the models', the original) and where to look closer."""
+
+    name: str
+    width: int
+    height: int
+    layers: list[Layer]
+    boxes: list[crops.Box]
+    scores: dict[str, Score]
+    lossless: bool
+
+
+def _embedded(pixels: NDArray[np.uint8], *, lossless: bool) -> str:
+    encoded = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if max(image.size) > _WEBP_SIDE:
+        image.save(encoded, format="PNG")
+        kind = "png"
+    else:
+        image.save(encoded, format="WEBP", lossless=lossless, quality=75 if lossless else 95)
+        kind = "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
+def _exhibit(scored: Scored) -> Exhibit:
+    hr = scored.pair.hr
+    height, width = hr.shape[:2]
+    lossless = height * width <= _LOSSLESS_PIXELS
+    pictures = {"LR": scored.pair.lr, **scored.srs, "original": hr}
+    return Exhibit(
+        name=scored.pair.name,
+        width=width,
+        height=height,
+        layers=[Layer(label=name, data=_embedded(pixels, lossless=lossless)) for name, pixels in pictures.items()],
+        boxes=crops.hardest(scored.srs.values(), hr, count=3, side=max(24, min(height, width) // 6)),
+        scores=scored.scores,
+        lossless=lossless,
+    )
+
+
+class Gallery:
+    """Keeps the hardest pictures of each data set, at most ``show`` of each, encoded as the page holds them."""
+
+    def __init__(self, show: int) -> None:
+        self.show = show
+        self._kept: dict[str, list[tuple[float, int, Exhibit]]] = {}
+
+    def offer(self, scored: Scored) -> None:
+        """Take ``scored`` if it is harder than the easiest of those kept."""
+        kept = self._kept.setdefault(scored.dataset, [])
+        # A heap with the easiest on top; the count breaks ties before exhibits are compared.
+        place = (-scored.psnr, -scored.index)
+        if len(kept) < self.show:
+            heapq.heappush(kept, (*place, _exhibit(scored)))
+        elif kept and place > kept[0][:2]:
+            heapq.heapreplace(kept, (*place, _exhibit(scored)))
+
+    def exhibits(self, dataset: str) -> list[Exhibit]:
+        """Of one data set, hardest first."""
+        return [exhibit for *_, exhibit in sorted(self._kept.get(dataset, []), key=lambda kept: kept[:2], reverse=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    dataset: str
+    rows: list[Row]
+    exhibits: list[Exhibit]
+
+    @property
+    def count(self) -> int:
+        return max(row.n for row in self.rows)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        return {name: why for row in self.rows for name, why in row.failed.items()}
+
+
+def _best(rows: Sequence[Row], measure: Measure) -> str:
+    """The best mean of a data set as shown; "" where there is nothing to compare."""
+    shown = [row for row in rows if measure.show(row.mean(measure.key)) != "–"]
+    if len(rows) < 2 or not shown:
+        return ""
+    pick = max if measure.best == "max" else min
+    return measure.show(pick(row.mean(measure.key) for row in shown))
+
+
+def write(
+    path: Path, rows: Sequence[Row], measures: Sequence[Measure], gallery: Gallery, runs: Mapping[str, Path]
+) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: of the page.
+        rows: as ``evaluation.evaluate`` returns them.
+        measures: the columns.
+        gallery: the pictures to show.
+        runs: run directories with a ``metrics.csv``, by the name that their curves get.
+    """
+    sections = [
+        _Section(dataset=name, rows=[row for row in rows if row.dataset == name], exhibits=gallery.exhibits(name))
+        for name in dict.fromkeys(row.dataset for row in rows)
+    ]
+    here = resources.files(srgan_lit)
+    script = (here / "report.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    page = environment.from_string((here / "report.html.j2").read_text(encoding="utf-8")).render(
+        sections=sections,
+        measures=measures,
+        best={section.dataset: {m.key: _best(section.rows, m) for m in measures} for section in sections},
+        panels=curves.panels(runs),
+        runs=list(runs),
+        drawing=curves,
+        show=gallery.show,
+        version=srgan_lit.__version__,
+        style=Markup((here / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    atomic.write_text(path, page)
