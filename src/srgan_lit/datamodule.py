@@ -175,21 +175,21 @@ class SRDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This rank's share of the validation pictures; every one is in one share."""
-        return self._whole(len(self._validation), self._validation_pair)
+        return self._whole(self.validation_set())
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """This rank's share of the test pictures: none where there is no ``data.test_root``."""
-        test_set = self._test_set()
-        return self._whole(len(test_set), test_set.load)
+        return self._whole(self.test_set())
 
-    def validation_pairs(self) -> list[Pair]:
-        """All validation pictures, in the order of their names."""
-        return [self._validation_pair(at) for at in range(len(self._validation))]
+    def validation_set(self) -> WholePairs:
+        """All validation pictures, in the order of their names; each is loaded when it is asked for."""
+        names = [self.packed.names[at] for at in self._validation]
+        return WholePairs("validation", names, self._validation_pair)
 
-    def test_pairs(self) -> list[Pair]:
-        """All test pictures, in the order of their names; empty where there is no ``data.test_root``."""
+    def test_set(self) -> WholePairs:
+        """All test pictures, likewise; empty where there is no ``data.test_root``."""
         test_set = self._test_set()
-        return [test_set.load(at) for at in range(len(test_set))]
+        return WholePairs(test_set.name, test_set.names, test_set.load)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """uint8 to float in [0, 1], on the device."""
@@ -212,9 +212,9 @@ class SRDataModule(lightning.LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
-    def _whole(self, count: int, load: Any) -> DataLoader[Batch]:
+    def _whole(self, pairs: WholePairs) -> DataLoader[Batch]:
         rank, world_size = self._rank()
-        return DataLoader(WholePairs(count, load), batch_size=None, sampler=range(rank, count, world_size))
+        return DataLoader(pairs, batch_size=None, sampler=range(rank, len(pairs), world_size))
 
     def _validation_pair(self, at: int) -> Pair:
         pair = self.packed.pair(self._validation[at])

@@ -83,15 +83,16 @@ class WholePairs(Dataset[Batch]):
     """Whole pictures, one a batch: what validation and testing see.
 
     Args:
-        count: how many there are.
+        name: of the set.
+        names: of its pictures.
         load: gives pair ``index``.
     """
 
-    def __init__(self, count: int, load: Callable[[int], Pair]) -> None:
-        self.count, self.load = count, load
+    def __init__(self, name: str, names: Sequence[str], load: Callable[[int], Pair]) -> None:
+        self.name, self.names, self.load = name, names, load
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Batch:
         pair = self.load(index)
