@@ -53,7 +53,9 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     if config.phase.adversarial:
         models["SRGAN"] = Network(load_generator(run_dir / "generator.safetensors"))
     protocol = f"y_shave{scale}"
-    rows = evaluation.evaluate(models, [datamodule.validation_set()], protocol, run_dir / "report")
+    rows = evaluation.evaluate(
+        models, [datamodule.validation_set()], protocol, run_dir / "report", runs={run_dir.name: run_dir}
+    )
     log.info("\n%s", results.table(rows, measures.standard(protocol, scale)))
     log.info("The generator is %s", run_dir / "generator.safetensors")
     log.info("Scores and pictures are in %s", run_dir / "report")
