@@ -1,7 +1,6 @@
 """What happens beside the training: generator files, curves, the progress bar. No maths."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from srgan_lit.checkpoint import save_generator
 from srgan_lit.module import PRETRAIN, SRGANModule
 
 
-def validation_scores(trainer: L.Trainer, *, prefix: str = "") -> dict[str, float]:
-    """The means of the last validation, by ``prefix`` and name."""
+def validation_scores(trainer: L.Trainer) -> dict[str, float]:
+    """The means of the last validation, by name."""
     return {
-        name.replace("val/", prefix, 1): float(value)
+        name.removeprefix("val/"): float(value)
         for name, value in trainer.callback_metrics.items()
         if name.startswith("val/")
     }
@@ -85,16 +84,11 @@ class GeneratorFiles(Callback):
 
 
 class Curves(Callback):
-    """Take losses, learning rates and validation scores to the loggers, by the number of iterations done."""
+    """Take losses and learning rates to the loggers, by the number of iterations done."""
 
     def __init__(self, *, every: int) -> None:
         self.every = every
         self._learning_rates: dict[str, float] = {}
-
-    def write(self, trainer: L.Trainer, module: SRGANModule, values: Mapping[str, Any]) -> None:
-        """Hand ``values`` to every logger."""
-        for logger in trainer.loggers:
-            logger.log_metrics({name: float(value) for name, value in values.items()}, step=module.global_step)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -111,16 +105,23 @@ class Curves(Callback):
         if pl_module.global_step % self.every == 0:
             losses = {f"train/{name}": value for name, value in pl_module.values.items()}
             rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
-            self.write(trainer, pl_module, losses | rates)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Whenever there are scores."""
-        assert isinstance(pl_module, SRGANModule)
-        self.write(trainer, pl_module, validation_scores(trainer, prefix="val/"))
+            for logger in trainer.loggers:
+                logger.log_metrics({n: float(v) for n, v in (losses | rates).items()}, step=pl_module.global_step)
 
 
 class IterationBar(TQDMProgressBar):
     """One bar over all iterations: phase, iterations per second, time left, losses, last validation."""
+
+    @property
+    def total_train_batches(self) -> int:
+        """Of the whole run, also where it was resumed."""
+        return self.trainer.max_steps
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count on from where a resumed run goes on, so that the rate is that of the iterations done here."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self.train_progress_bar.n = self.train_progress_bar.initial = trainer.global_step
+        self.train_progress_bar.set_description("training")
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

@@ -193,14 +193,8 @@ class SRGANModule(L.LightningModule):
         if self.perceptual is not None and self.phase == ADVERSARIAL:
             scores["perceptual"] = self.perceptual(sr.clamp(0, 1), hr)
         for name, value in scores.items():
-            self.log(
-                f"val/{name}",
-                value.mean().float(),
-                batch_size=1,
-                sync_dist=True,
-                on_epoch=True,
-                prog_bar=name == "psnr",
-            )
+            self.log(f"val/{name}", value.mean().float(), batch_size=1, sync_dist=True)
+        self.log("step", float(self.global_step), batch_size=1)  # what Lightning takes for the loggers' axis
 
     def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
         """PSNR and SSIM of bicubic upscaling, computed once for each picture."""

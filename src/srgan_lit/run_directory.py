@@ -1,6 +1,7 @@
 """How a run's curve and checkpoints reach the disk: never half written, never begun anew by a resumed run."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ class ContinuedCSVLogger(CSVLogger):
                 table = csv.DictWriter(opened, fieldnames=writer.metrics_keys)
                 table.writeheader()
                 table.writerows(kept)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Without Lightning's ``epoch``: a run is one, however often it sees its pictures."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

@@ -140,6 +140,8 @@ def main() -> None:
     from srgan_lit import resume
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
+    # Hydra takes -m before the overrides only; users write it anywhere.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
     with one_line_errors():

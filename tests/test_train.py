@@ -1,0 +1,168 @@
+"""Trainings as a user runs them: real processes on the sample pictures, and what they leave on disk."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+from srgan_lit.checkpoint import load_generator, read_metadata
+
+TINY = [
+    "experiment=demo", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
+    "validate_every=6", "checkpoint_every=2", "log_every=1", "phase.pretrain.warmup=0",
+]  # fmt: skip
+
+
+def command(run_dir, *arguments, experiment=True):
+    tiny = TINY if experiment else []
+    return [sys.executable, "-m", "srgan_lit.train", *tiny, f"run_dir={run_dir}", *arguments]
+
+
+def train(run_dir, *arguments, experiment=True):
+    result = subprocess.run(
+        command(run_dir, *arguments, experiment=experiment), capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def rows(run_dir):
+    with (run_dir / "metrics.csv").open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def tensors_equal(one, other):
+    one, other = load_file(one), load_file(other)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run of both phases: its directory and what it printed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    result = train(run_dir, "phase.pretrain.iterations=6", "phase.adversarial.iterations=6")
+    return run_dir, result
+
+
+def test_run_directory_holds_everything_and_loads_again(whole):
+    run_dir, _ = whole
+    for name in ("config.yaml", "metrics.csv", "srresnet.safetensors", "generator.safetensors", "best.safetensors"):
+        assert (run_dir / name).is_file(), name
+    for name in ("results.json", "results.md", "report.html", "comparison.png"):
+        assert (run_dir / "report" / name).is_file(), name
+    assert OmegaConf.load(run_dir / "config.yaml").phase.adversarial.iterations == 6
+    lr = torch.rand(1, 3, 9, 11)
+    for model in (run_dir, run_dir / "srresnet.safetensors", run_dir / "checkpoints" / "last.ckpt"):
+        assert load_generator(model)(lr).shape == (1, 3, 36, 44)
+    assert torch.equal(load_generator(run_dir)(lr), load_generator(run_dir / "checkpoints" / "last.ckpt")(lr))
+    assert read_metadata(run_dir / "generator.safetensors").trained["iterations"] == 12
+    assert not list(run_dir.rglob("*.part*")), "no temporary file is left"
+
+
+def test_files_of_a_run_have_ordinary_permissions(whole):
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in whole[0].rglob("*.safetensors"):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_the_curve_counts_iterations(whole):
+    steps = [int(row["step"]) for row in rows(whole[0]) if row["learning_rate/generator"]]
+    assert steps == list(range(1, 13))
+    validated = [int(row["step"]) for row in rows(whole[0]) if row["val/psnr"]]
+    assert validated == [6, 12]
+
+
+def test_the_last_lines_say_where_it_is_and_how_it_scores(whole):
+    run_dir, result = whole
+    for expected in ("bicubic", "SRResNet", "SRGAN", "y_shave4", str(run_dir / "generator.safetensors")):
+        assert expected in result.stdout
+    assert "random weights" in result.stdout, "a random feature loss is announced on every run"
+
+
+def test_the_bar_shows_rate_time_left_losses_and_scores(whole):
+    shown = whole[1].stdout + whole[1].stderr
+    for expected in ("pretrain", "adversarial", "it/s", "perceptual=", "discriminator=", "PSNR=", "bicubic"):
+        assert expected in shown
+
+
+def test_report_scores_the_validation_pictures(whole):
+    results = json.loads((whole[0] / "report" / "results.json").read_text())["rows"]
+    assert [row["model"] for row in results] == ["bicubic", "SRResNet", "SRGAN"]
+    assert len({row["n"] for row in results}) == 1
+    logged = [row for row in rows(whole[0]) if row["val/psnr"]]
+    assert results[0]["psnr"] == pytest.approx(float(logged[0]["val/psnr_bicubic"]), abs=2e-3)
+    assert results[1]["psnr"] == pytest.approx(float(logged[0]["val/psnr"]), abs=2e-3)
+    assert results[2]["psnr"] == pytest.approx(float(logged[1]["val/psnr"]), abs=2e-3)
+
+
+def kill_after(process, run_dir, step):
+    """SIGKILL as soon as the curve has reached ``step``."""
+    for _ in range(1200):
+        path = run_dir / "metrics.csv"
+        if path.is_file() and any(
+            (row["step"] or "0").isdigit() and int(row["step"] or 0) >= step for row in rows(run_dir)
+        ):
+            break
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("step", [3, 9], ids=["pretrain", "adversarial"])
+def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, step):
+    run_dir = tmp_path / "run"
+    iterations = ("phase.pretrain.iterations=6", "phase.adversarial.iterations=6")
+    process = subprocess.Popen(command(run_dir, *iterations), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    kill_after(process, run_dir, step)
+    assert not (run_dir / "generator.safetensors").exists()
+    result = subprocess.run(
+        [sys.executable, "-m", "srgan_lit.train", f"resume={run_dir}"], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
+        assert tensors_equal(run_dir / name, whole[0] / name), name
+    assert sorted(map(str, map(sorted, map(dict.items, rows(run_dir))))) == sorted(
+        map(str, map(sorted, map(dict.items, rows(whole[0]))))
+    )
+
+
+def test_resume_refuses_another_run(whole):
+    result = subprocess.run(
+        [sys.executable, "-m", "srgan_lit.train", f"resume={whole[0]}", "model.blocks=2"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "model.blocks=2 (it was 1) would be another run" in result.stderr
+
+
+def test_multirun_trains_each_value_in_its_own_folder(whole, tmp_path):
+    run_dir = tmp_path / "sweep"
+    train(run_dir, "-m", "seed=0,1", "phase=pretrain", "phase.pretrain.iterations=6")
+    assert tensors_equal(run_dir / "0" / "srresnet.safetensors", whole[0] / "srresnet.safetensors"), "the same seed"
+    assert not tensors_equal(run_dir / "1" / "srresnet.safetensors", whole[0] / "srresnet.safetensors")
+
+
+def test_adversarial_phase_starts_from_a_pretrained_generator(whole, tmp_path):
+    start = whole[0] / "srresnet.safetensors"
+    train(tmp_path / "run", "phase=adversarial", f"init_from={start}", "phase.adversarial.iterations=6")
+    assert tensors_equal(tmp_path / "run" / "generator.safetensors", whole[0] / "generator.safetensors") is False
+    assert not (tmp_path / "run" / "srresnet.safetensors").exists()
+    assert read_metadata(tmp_path / "run" / "generator.safetensors").trained["phase"] == "adversarial"
+
+
+def test_init_from_another_shape_is_refused_with_what_to_type(whole, tmp_path):
+    start = whole[0] / "srresnet.safetensors"
+    arguments = command(tmp_path / "run", "phase=adversarial", f"init_from={start}", "model.features=16")
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 2
+    assert "add model.features=8" in result.stderr
