@@ -50,6 +50,7 @@ def generator(config: TrainConfig) -> Generator:
 def module(config: TrainConfig) -> SRGANModule:
     """The networks and losses that the phases need, in channels_last layout."""
     phase, perceptual, discriminator = config.phase, None, None
+    network = generator(config)  # first, so that the seed gives the same one whatever phases follow
     if phase.adversarial and phase.weights:
         discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
         if phase.weights.perceptual:
@@ -61,7 +62,7 @@ def module(config: TrainConfig) -> SRGANModule:
                     "badly; take perceptual.weights=imagenet or a file for results",
                     features.name,
                 )
-    made = SRGANModule(generator=generator(config), phase=phase, discriminator=discriminator, perceptual=perceptual)
+    made = SRGANModule(generator=network, phase=phase, discriminator=discriminator, perceptual=perceptual)
     if config.compile:
         made.generator.compile()
         if discriminator is not None:

@@ -196,12 +196,12 @@ class SRDataModule(lightning.LightningDataModule):
         return {**batch, "lr": images.to_float(batch["lr"]), "hr": images.to_float(batch["hr"])}
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches training has consumed: its own count, since workers are ahead of it."""
-        if self.trainer is not None and self.trainer.training:
-            done = self.trainer.fit_loop.epoch_loop.batch_progress.current
-            assert isinstance(done, _ProcessedTracker)
-            return {"batches": done.processed}
-        return {"batches": self._consumed}
+        """How many batches training has consumed: Lightning's count, since loaders are ahead of it."""
+        if self.trainer is None:
+            return {"batches": self._consumed}
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        assert isinstance(done, _ProcessedTracker)
+        return {"batches": max(done.processed, self._consumed)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the batches that the saved run had consumed."""

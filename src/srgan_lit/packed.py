@@ -52,13 +52,16 @@ class Packed:
         self.lr_sizes = np.array(index["lr_sizes"], dtype=np.int64).reshape(-1, 2)  # height, width
         self.scale: int = index["scale"]
         self._offsets = np.array(index["offsets"], dtype=np.int64)
-        self._file = folder / index["pixels"]
+        self._file, self._bytes = folder / index["pixels"], index["bytes"]
         self._pixels = self._map()
 
     def _map(self) -> NDArray[np.uint8]:
-        if not self.names:
+        if not self._bytes:
             return np.empty(0, dtype=np.uint8)
-        return np.memmap(self._file, dtype=np.uint8, mode="r").view(np.ndarray)  # a plain view: slices cost less
+        if self._file.stat().st_size != self._bytes:
+            raise OSError(f"{self._file} is not whole")
+        # As a plain array: slicing one costs less.
+        return np.memmap(self._file, dtype=np.uint8, mode="r").view(np.ndarray)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}  # a process started afresh maps the file itself
@@ -127,14 +130,18 @@ def _open_current(folder: Path, found: Sequence[Source], scale: int) -> Packed |
         return None
     try:
         return Packed(folder, index)
-    except (OSError, ValueError):  # replaced by another process between the two reads, or removed by hand
+    except OSError:  # replaced by another process between the two reads, or removed by hand
         return None
 
 
 def _refreshed(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any] | None:
     """The index with new stamps, if files were only copied, touched or moved: their content is the same."""
     index = _read_index(folder)
-    if index is None or not _same_kind(index, found, scale) or not (folder / index["pixels"]).is_file():
+    if index is None or not _same_kind(index, found, scale):
+        return None
+    try:
+        Packed(folder, index)
+    except OSError:
         return None
     for at, source in enumerate(found):
         stamps = _stamps(source)
@@ -275,6 +282,7 @@ def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
         "code": _code(),
         "scale": scale,
         "pixels": pixels.name,
+        "bytes": needed,
         "sources": [source.name for source in found],
         "stamps": stamps,
         "digests": [digests.get(source.name) or _digests(source) for source in found],

@@ -1,0 +1,271 @@
+"""Order, ranks, resuming, splits and what a trainer is handed."""
+
+import itertools
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from srgan_lit import bicubic
+from srgan_lit.config import DataConfig
+from srgan_lit.datamodule import BatchSampler, SRDataModule
+from srgan_lit.errors import SRGANError
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+def sample(cache, *, iterations=10, seed=0, **changes):
+    config = DataConfig(**{"name": "sample", "batch_size": 4, "crop": 48, "cache": cache} | changes)
+    return SRDataModule(config, scale=4, seed=seed, iterations=iterations)
+
+
+def photos(folder, count, size=(40, 40)):
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"p{number:03}.png")
+
+
+SIZES = st.integers(1, 50), st.integers(1, 9), st.integers(1, 4)
+
+
+@settings(deadline=None)
+@given(*SIZES)
+def test_each_pass_over_the_data_is_a_permutation_shared_by_all_ranks(count, batch_size, world_size):
+    iterations = -(-3 * count // (batch_size * world_size))
+    ranks = [
+        BatchSampler(count, batch_size=batch_size, iterations=iterations, seed=1, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    seen = [sample for batches in zip(*ranks, strict=True) for batch in batches for sample in batch]
+    assert [position for position, _ in seen] == list(range(len(seen)))
+    for number in range(3):
+        pictures = [picture for _, picture in seen[number * count : (number + 1) * count]]
+        assert sorted(pictures) == list(range(count))
+
+
+def test_passes_and_seeds_differ():
+    def order(seed):
+        return [picture for batch in BatchSampler(50, batch_size=10, iterations=10, seed=seed) for _, picture in batch]
+
+    assert order(0)[:50] != order(0)[50:]
+    assert order(0)[:50] != order(1)[:50]
+    assert order(0) == order(0)
+
+
+def test_a_sampler_that_starts_later_goes_on_and_says_the_whole_length():
+    whole = list(BatchSampler(7, batch_size=3, iterations=12, seed=0))
+    rest = BatchSampler(7, batch_size=3, iterations=12, seed=0, start=5)
+    assert list(rest) == whole[5:]
+    assert len(rest) == 12
+
+
+class Recorder(lightning.LightningModule):
+    """Writes down what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen, self.validated = [], []
+
+    def training_step(self, batch, batch_idx):
+        for image in (batch["lr"], batch["hr"]):
+            assert image.dtype == torch.float32
+            assert image.is_contiguous(memory_format=torch.channels_last)
+            assert 0 <= image.min() < image.max() <= 1
+        self.seen.append((batch["name"], batch["lr"].clone(), batch["hr"].clone()))
+        return self.weight * batch["lr"].mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append((batch["name"], batch["grey"], tuple(batch["hr"].shape)))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Stop(lightning.Callback):
+    """Saves and stops after a batch, or from within the validation that follows it."""
+
+    def __init__(self, after, path, *, hook):
+        self.after, self.path, self.hook = after, path, hook
+
+    def _stop(self, trainer):
+        if trainer.global_step == self.after:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+    def on_train_batch_end(self, trainer, *args):
+        if self.hook == "batch":
+            self._stop(trainer)
+
+    def on_validation_end(self, trainer, module):
+        if self.hook == "validation":
+            self._stop(trainer)
+
+
+def fit(data, *, callbacks=(), checkpoint=None):
+    module = Recorder()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        max_steps=data.iterations,
+        use_distributed_sampler=False,
+        val_check_interval=3,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    return module, trainer
+
+
+def same(first, second):
+    assert len(first) == len(second)
+    for (names, lr, hr), (other_names, other_lr, other_hr) in zip(first, second, strict=True):
+        assert names == other_names
+        assert torch.equal(lr, other_lr)
+        assert torch.equal(hr, other_hr)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit_with_and_without_workers(cache, tmp_path):
+    whole, trainer = fit(sample(cache, iterations=14))
+    assert len(whole.seen) == 14
+    assert [names[0] for names, _, _ in whole.validated] == [f"admiral_{number:02}.png" for number in range(6)] * 4
+    assert all(grey is False and shape == (1, 3, 160, 160) for _, grey, shape in whole.validated)
+    for (after, hook), workers in itertools.product([(5, "batch"), (6, "validation")], [0, 2]):
+        path = tmp_path / f"{hook}{workers}.ckpt"
+        first, _ = fit(sample(cache, iterations=14, workers=workers), callbacks=[Stop(after, path, hook=hook)])
+        second, _ = fit(sample(cache, iterations=14, workers=workers), checkpoint=path)
+        assert len(first.seen) == after
+        same(first.seen + second.seen, whole.seen)
+    # Saved after the end, a longer run goes on from there.
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    longer, _ = fit(sample(cache, iterations=20), checkpoint=tmp_path / "end.ckpt")
+    uninterrupted, _ = fit(sample(cache, iterations=20))
+    same(whole.seen + longer.seen, uninterrupted.seen)
+
+
+def test_nothing_is_both_trained_on_and_validated_with(cache):
+    data = sample(cache, iterations=60)
+    data.setup()
+    trained = {name for batch in data.train_dataloader() for name in batch["name"]}
+    validated = {pair.name for pair in data.validation_pairs()}
+    assert validated == {f"admiral_{number:02}.png" for number in range(6)}
+    assert len(trained) == 35
+    assert trained.isdisjoint(validated)
+
+
+def test_reference_patches_are_trained_on_but_not_validated_with(tmp_path):
+    for part in ("input", "ref"):
+        photos(tmp_path / part, 0)
+        for album in range(40):
+            Image.new("RGB", (32, 32), (album, 9, 9)).save(tmp_path / part / f"H_0_{album}@N07_31_0.png")
+    config = DataConfig(name="cufed", root=str(tmp_path), cache=str(tmp_path), batch_size=1, crop=16, use_ref=True)
+    data = SRDataModule(config, scale=4, seed=0, iterations=78)
+    data.setup()
+    trained = {name for batch in data.train_dataloader() for name in batch["name"]}
+    assert [pair.name for pair in data.validation_pairs()] == ["input/H_0_24@N07_31_0.png"]
+    assert len(trained) == 78
+    assert not any("24@N07" in name for name in trained)
+
+
+class Rank:
+    """As much of a trainer as the loaders look at."""
+
+    def __init__(self, rank, world_size):
+        self.global_rank, self.world_size = rank, world_size
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 7])
+def test_ranks_share_validation_and_test_pictures_out(cache, world_size):
+    data = sample(cache)
+    data.setup()
+    for loader, count in (("val_dataloader", 6), ("test_dataloader", 4)):
+        seen = []
+        for rank in range(world_size):
+            data.trainer = Rank(rank, world_size)
+            seen += [name for batch in getattr(data, loader)() for name in batch["name"]]
+        assert len(seen) == len(set(seen)) == count
+
+
+def test_ranks_train_on_different_samples(cache):
+    data = sample(cache, iterations=1, batch_size=8)
+    data.setup()
+    names = []
+    for rank in range(2):
+        data.trainer = Rank(rank, 2)
+        names += next(iter(data.train_dataloader()))["name"]
+    assert len(set(names)) == 16
+
+
+def test_test_pictures(cache, tmp_path):
+    photos(tmp_path / "HR", 3)
+    photos(tmp_path / "LRx4", 3, (10, 10))
+    photos(tmp_path / "train", 4)
+    config = DataConfig(name="folder", root=str(tmp_path / "train"), test_root=str(tmp_path), crop=16, cache=cache)
+    data = SRDataModule(config, scale=4, seed=0, iterations=1)
+    data.setup()
+    assert [pair.name for pair in data.test_pairs()] == ["p000", "p001", "p002"]
+    batch = next(iter(data.test_dataloader()))
+    assert batch["lr"].shape == (1, 3, 10, 10)
+    without = SRDataModule(
+        DataConfig(name="folder", root=str(tmp_path / "train"), cache=cache), scale=4, seed=0, iterations=1
+    )
+    assert without.test_pairs() == []
+    assert len(without.test_dataloader()) == 0
+
+
+def test_bad_and_small_pictures_stop_the_training_or_are_left_out(tmp_path):
+    photos(tmp_path, 8)
+    for name in ("p001.png", "p005.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:900])  # the header is whole
+    Image.new("RGB", (12, 40)).save(tmp_path / "small.png")
+    options = {"name": "folder", "root": str(tmp_path), "cache": str(tmp_path / ".cache"), "crop": 16}
+    with pytest.raises(SRGANError, match=r"2 of 9 .*p001\.png.*p005\.png.*skip_bad=true"):
+        SRDataModule(DataConfig(**options), scale=4, seed=0, iterations=1).setup()
+    data = SRDataModule(DataConfig(**options, skip_bad=True, batch_size=1), scale=4, seed=0, iterations=5)
+    data.setup()
+    trained = {name for batch in data.train_dataloader() for name in batch["name"]}
+    validated = {pair.name for pair in data.validation_pairs()}
+    assert len(validated) == 1
+    assert trained | validated == {f"p{number:03}.png" for number in (0, 2, 3, 4, 6, 7)}
+
+
+def test_validation_is_degraded_as_training_is_and_always_the_same(cache):
+    data = sample(cache, degradation="real")
+    data.setup()
+    first, second = data.validation_pairs(), data.validation_pairs()
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one.lr, other.lr)
+        assert not np.array_equal(one.lr, bicubic.shrink(one.hr, 4))
+
+
+def test_one_picture_is_not_enough(tmp_path):
+    photos(tmp_path, 1)
+    config = DataConfig(name="folder", root=str(tmp_path), cache=str(tmp_path / ".cache"), crop=16)
+    with pytest.raises(SRGANError, match="not enough"):
+        SRDataModule(config, scale=4, seed=0, iterations=1).setup()
+
+
+def test_two_folders_of_one_name_have_a_cache_each(tmp_path):
+    seen = []
+    for parent in ("a", "b"):
+        (tmp_path / parent).mkdir()
+        photos(tmp_path / parent / "photos", 3, (40, 40) if parent == "a" else (32, 32))
+        config = DataConfig(name="folder", root=str(tmp_path / parent / "photos"), cache=str(tmp_path), crop=16)
+        data = SRDataModule(config, scale=4, seed=0, iterations=1)
+        data.setup()
+        seen.append(data.packed.hr(0).shape[0])
+    assert seen == [40, 32]
+    assert len(list(tmp_path.rglob("index.json"))) == 2
