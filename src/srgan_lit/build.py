@@ -102,6 +102,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
     """A Lightning trainer that counts iterations; ``iteration`` is where a resumed run goes on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # inside Lightning
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     run_dir = Path(config.run_dir)

@@ -43,7 +43,7 @@ class DataConfig:
     crop: Count = 96
     workers: Annotated[int, Field(ge=0)] = 0
     augment: bool = True
-    degradation: str = "bicubic"
+    degradation: Literal["bicubic", "jpeg", "blur_noise", "real"] = "bicubic"
     validation_share: Share = 0.05
     use_ref: bool = False
     skip_bad: bool = False

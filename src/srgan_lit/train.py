@@ -1,25 +1,94 @@
 """``python -m srgan_lit.train experiment=srgan …``: the Hydra entry."""
 
+import contextlib
 import os
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-from pydantic import TypeAdapter
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-from srgan_lit import checks, cli, refusals, resume, sources
-from srgan_lit.config import TrainConfig
-from srgan_lit.errors import SRGANError
+    from srgan_lit.config import TrainConfig
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package when installed from a wheel, at the top of the repository otherwise.
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
+_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+_HELP = """\
+usage: srgan-train [-m] [experiment=NAME] [group=option …] [key=value …]
+
+  srgan-train experiment=srgan data.root=CUFED        pretrain SRResNet, then train SRGAN: the paper's recipe
+  srgan-train experiment=srgan data=folder data.root=photos model.blocks=5
+  srgan-train -m phase.weights.adversarial=1e-3,5e-3  one run for each value
+  srgan-train resume=runs/srgan/2026-01-31_12-00-00   go on where a run stopped
+  srgan-train --cfg job experiment=demo               print the composed configuration
+  srgan-train --hydra-help                            Hydra's own options
+
+A value with spaces or ()[]{{}},= goes in quotes of its own: 'data.root="my photos (1)"'.
+
+groups and their options
+{groups}
+
+keys and their defaults (of another option: --cfg job group=option)
+{keys}"""
 
 
-def configuration(cfg: DictConfig) -> TrainConfig:
+def _commented(group: str, option: str) -> str:
+    """A group's file as written, with those that its defaults list names before it instead of the list."""
+    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").strip()
+    if "defaults:\n" not in text:
+        return text
+    head, _, rest = text.partition("defaults:\n")
+    defaults, _, own = rest.partition("\n\n")
+    named = [line.removeprefix("  - ") for line in defaults.splitlines() if line.strip() != "- _self_"]
+    return "\n".join([head.rstrip(), *(_commented(group, name) for name in named), own])
+
+
+def help_text() -> str:
+    """Every group and key, read from ``conf/`` with its comments: Hydra's own help takes seconds and has none."""
+    head, _, values = (CONF / "train.yaml").read_text(encoding="utf-8").partition("  - _self_")
+    values = values.partition("\n\n")[2].partition("\nhydra:")[0].rstrip()
+    groups, keys = [], []
+    for folder in sorted(path for path in CONF.iterdir() if path.is_dir()):
+        groups.append(f"  {folder.name:<12}{', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}")
+    for line in head.splitlines():
+        group, _, option = line.removeprefix("  - ").partition(": ")
+        if (CONF / group).is_dir() and option:
+            keys.append(f"{group}: {option}\n{textwrap.indent(_commented(group, option), '  ')}")
+    return _HELP.format(groups="\n".join(groups), keys="\n\n".join([values, *keys]))
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process with one line and the right exit status for what a user can mend.
+
+    HYDRA_FULL_ERROR=1 in the environment shows the traceback instead.
+    """
+    from srgan_lit import cli, refusals
+    from srgan_lit.errors import SRGANError
+
+    try:
+        yield
+    except Exception as error:
+        refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
+        if refusal is None or _FULL_ERROR:
+            raise
+        cli.complain(f"error: {refusal}")
+        sys.exit(refusal.exit_status)
+
+
+def configuration(cfg: "DictConfig") -> "TrainConfig":
     """The composed configuration as checked values, with the phases that do not run left out."""
+    from omegaconf import OmegaConf
+    from pydantic import TypeAdapter
+
+    from srgan_lit.config import TrainConfig
+
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     running = {"pretrain": ["pretrain"], "adversarial": ["adversarial", "weights"]}.get(values["phase"]["name"])
@@ -28,37 +97,53 @@ def configuration(cfg: DictConfig) -> TrainConfig:
     return TypeAdapter(TrainConfig).validate_python(values)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-def _job(cfg: DictConfig) -> float:
-    context = HydraConfig.get()
-    overrides = [override.lstrip("+~") for override in context.overrides.task]
-    OmegaConf.set_struct(cfg, False)
-    cfg.run_dir = context.runtime.output_dir
-    if cfg.resume is not None:
-        cfg = resume.configuration(cfg, overrides)
-    config = configuration(cfg)
-    checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
-    sources.check(config.data, config.model.scale)
+def _discard(run_dir: Path) -> None:
+    """Remove the run directory that Hydra made, if nothing else is in it: a refused command leaves no trace."""
+    if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= {".hydra", "train.log"}:
+        shutil.rmtree(run_dir)
 
-    from srgan_lit.training import train  # seconds to import, so after everything that can be refused
 
-    return train(config)
+def _job(cfg: "DictConfig") -> float:
+    """One training of a run or multirun; returns its objective."""
+    with one_line_errors():  # here too, because Hydra prints what leaves a job
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import OmegaConf
+
+        from srgan_lit import checks, resume, sources
+
+        context = HydraConfig.get()
+        overrides = [override.lstrip("+~") for override in context.overrides.task]
+        OmegaConf.set_struct(cfg, False)
+        cfg.run_dir = context.runtime.output_dir
+        if cfg.resume is not None:
+            cfg = resume.configuration(cfg, overrides)
+        try:
+            config = configuration(cfg)
+            checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
+            sources.check(config.data, config.model.scale)
+        except Exception:
+            _discard(Path(context.runtime.output_dir))
+            raise
+
+        from srgan_lit.training import train  # seconds to import, so after everything that can be refused
+
+        return train(config)
 
 
 def main() -> None:
     """Console entry: one-line refusals, exit status 2 for wrong usage and 1 for what failed."""
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.stdout.write(help_text() + "\n")
+        return
+    import hydra
+
+    from srgan_lit import resume
+
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
-    try:
-        _job()
-    except Exception as error:
-        refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
-        if refusal is None or traceback_wanted:
-            raise
-        cli.complain(f"error: {refusal}")
-        sys.exit(refusal.exit_status)
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
 
 
 if __name__ == "__main__":

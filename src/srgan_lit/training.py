@@ -7,8 +7,11 @@ from pathlib import Path
 import lightning as L
 from omegaconf import OmegaConf
 
-from srgan_lit import atomic, build, resume
+from srgan_lit import atomic, build, evaluation, measures, results, resume
+from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
+from srgan_lit.datamodule import SRDataModule
+from srgan_lit.upscalers import Bicubic, Network, Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +25,8 @@ def train(config: TrainConfig) -> float:
     module, datamodule = build.module(config), build.datamodule(config)
     trainer = build.trainer(config, iteration=iteration)
     if trainer.is_global_zero:
-        atomic.write_text(run_dir / "config.yaml", OmegaConf.to_yaml(dataclasses.asdict(config)))
+        settings = OmegaConf.to_yaml(dataclasses.asdict(config))
+        atomic.write_text(run_dir / "config.yaml", settings)
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
         trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
@@ -31,4 +35,28 @@ def train(config: TrainConfig) -> float:
             from srgan_lit import dashboard
 
             dashboard.finish()
-    return float(trainer.callback_metrics["val/psnr"])
+    if not trainer.is_global_zero:
+        return 0.0
+    return report(config, datamodule)
+
+
+def report(config: TrainConfig, datamodule: SRDataModule) -> float:
+    """Score the run's generators on its validation pictures next to bicubic, into ``report/``.
+
+    Returns:
+        The result's mean PSNR in dB.
+    """
+    run_dir, scale = Path(config.run_dir), config.model.scale
+    models: dict[str, Upscaler] = {"bicubic": Bicubic(scale)}
+    if config.phase.pretrain:
+        models["SRResNet"] = Network(load_generator(run_dir / "srresnet.safetensors"))
+    if config.phase.adversarial:
+        models["SRGAN"] = Network(load_generator(run_dir / "generator.safetensors"))
+    protocol = f"y_shave{scale}"
+    rows = evaluation.evaluate(
+        models, [datamodule.validation_set()], protocol, run_dir / "report", runs={run_dir.name: run_dir}
+    )
+    log.info("\n%s", results.table(rows, measures.standard(protocol, scale)))
+    log.info("The generator is %s", run_dir / "generator.safetensors")
+    log.info("Scores and pictures are in %s", run_dir / "report")
+    return rows[-1].psnr

@@ -1,0 +1,247 @@
+"""Splits, samplers and loaders: what the trainer sees of the data. No pixel maths."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.loops.progress import _ProcessedTracker
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from srgan_lit import images, packed, sources
+from srgan_lit.config import DataConfig
+from srgan_lit.datasets import Batch, CropBatches, WholePairs
+from srgan_lit.degradations import degraded
+from srgan_lit.errors import SRGANError
+from srgan_lit.pictures import Pair
+
+
+class BatchSampler(Sampler[list[tuple[int, int]]]):
+    """Which samples make up each batch: a pure function of the seed, the batch's number and the rank.
+
+    All ranks together walk through one endless sequence of passes, each a fresh permutation of all pictures.
+    A sample is (position in that sequence, picture).
+
+    Args:
+        count: pictures.
+        batch_size: samples per rank and batch.
+        iterations: batches of the whole run, which is what ``len`` says wherever it starts.
+        seed: of the permutations.
+        rank: of this process, among ``world_size``.
+        world_size: processes that share the sequence.
+        start: batches that training has had already: a resumed run goes on there.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        iterations: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+    ) -> None:
+        self.count, self.batch_size, self.iterations, self.seed = count, batch_size, iterations, seed
+        self.rank, self.world_size, self.start = rank, world_size, start
+        self._pass = -1
+        self._order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self.iterations
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for number in range(self.start, self.iterations):
+            yield self.batch(number)
+
+    def batch(self, number: int) -> list[tuple[int, int]]:
+        """Batch ``number`` (from 0) of this rank."""
+        first = (number * self.world_size + self.rank) * self.batch_size
+        return [(position, self._picture(position)) for position in range(first, first + self.batch_size)]
+
+    def _picture(self, position: int) -> int:
+        number, at = divmod(position, self.count)
+        if number != self._pass:
+            # The last word keeps a pass from sharing random numbers with a sample's crop.
+            self._pass, self._order = number, np.random.default_rng((self.seed, number, 1)).permutation(self.count)
+        return int(self._order[at])
+
+
+class SRDataModule(lightning.LightningDataModule):
+    """Training, validation and test data.
+
+    Training is one epoch of ``iterations`` batches ``{"lr": (B, 3, h, w), "hr": (B, 3, H, W), "name": list[str]}``,
+    float in [0, 1] and channels_last once on the device. Validation and test batches are one whole picture
+    each, with ``"grey": bool`` besides. Its state is the number of batches that training has consumed
+    (loaders run ahead of it), so that a resumed run sees what an uninterrupted one would have seen.
+
+    Args:
+        config: which pictures, and how they are cut.
+        scale: of LR.
+        seed: of order, crops and augmentation.
+        iterations: batches of the whole run.
+    """
+
+    def __init__(self, config: DataConfig, *, scale: int, seed: int, iterations: int) -> None:
+        super().__init__()
+        self.config, self.scale, self.seed, self.iterations = config, scale, seed, iterations
+        self._consumed = 0
+        self._packed: packed.Packed | None = None
+        self._training: list[int] = []
+        self._validation: list[int] = []
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the packed cache, after packing it if need be (one process does, the others wait for it).
+
+        Raises:
+            SRGANError: pictures are no good or too small and not to be skipped, or too few are left.
+        """
+        if self._packed is not None:
+            return
+        config = self.config
+        found = sources.training_sources(config)
+        opened = packed.open_packed(found, scale=self.scale, label=_label(config), cache=config.cache)
+        if opened.bad and not config.skip_bad:
+            raise SRGANError(
+                f"{len(opened.bad)} of {len(found)} pictures cannot be used: "
+                f"{sources.listing(list(opened.bad.values()))}. "
+                "Replace them, or leave them out with data.skip_bad=true"
+            )
+        albums = {source.name: source.album for source in found}
+        used = [at for at in range(len(opened)) if opened.lr_sizes[at].min() * self.scale >= config.crop]
+        small = len(opened) - len(used)
+        if small and not config.skip_bad:
+            raise SRGANError(
+                f"{small} pictures are smaller than data.crop={config.crop}; data.skip_bad=true skips them"
+            )
+        try:
+            held_out = sources.held_out((albums[opened.names[at]] for at in used), config.validation_share)
+        except ValueError:
+            raise SRGANError(
+                f"{len(used)} usable pictures are not enough: one to train on, and one (of CUFED: of another album) "
+                "to validate with"
+            ) from None
+        self._training = [at for at in used if albums[opened.names[at]] not in held_out]
+        self._validation = [
+            at for at in used if albums[opened.names[at]] in held_out and not opened.names[at].startswith("ref/")
+        ]
+        self._packed = opened
+
+    @property
+    def packed(self) -> packed.Packed:
+        """The cache.
+
+        Raises:
+            RuntimeError: before ``setup``.
+        """
+        if self._packed is None:
+            raise RuntimeError("call setup() first")
+        return self._packed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches that are left of ``iterations``, for this rank."""
+        rank, world_size = self._rank()
+        dataset = CropBatches(
+            self.packed,
+            self._training,
+            crop=self.config.crop,
+            augment=self.config.augment,
+            degradation=self.config.degradation,
+            seed=self.seed,
+        )
+        sampler = BatchSampler(
+            len(dataset),
+            batch_size=self.config.batch_size,
+            iterations=self.iterations,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            start=self._consumed,
+        )
+        return DataLoader(
+            dataset,
+            batch_size=None,  # a request of the sampler is a whole batch
+            sampler=sampler,
+            num_workers=self.config.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """This rank's share of the validation pictures; every one is in one share."""
+        return self._whole(self.validation_set())
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """This rank's share of the test pictures: none where there is no ``data.test_root``."""
+        return self._whole(self.test_set())
+
+    def validation_set(self) -> WholePairs:
+        """All validation pictures, in the order of their names; each is loaded when it is asked for."""
+        names = [self.packed.names[at] for at in self._validation]
+        return WholePairs("validation", names, self._validation_pair)
+
+    def test_set(self) -> WholePairs:
+        """All test pictures, likewise; empty where there is no ``data.test_root``."""
+        test_set = self._test_set()
+        return WholePairs(test_set.name, test_set.names, test_set.load)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """uint8 to float in [0, 1], on the device."""
+        return {**batch, "lr": images.to_float(batch["lr"]), "hr": images.to_float(batch["hr"])}
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches training has consumed: its own count, since workers are ahead of it."""
+        if self.trainer is not None and self.trainer.training:
+            done = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            assert isinstance(done, _ProcessedTracker)
+            return {"batches": done.processed}
+        return {"batches": self._consumed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the batches that the saved run had consumed."""
+        self._consumed = state_dict["batches"]
+        # Lightning looks for the position in the loader; ours is here.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
+
+    def _rank(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _whole(self, pairs: WholePairs) -> DataLoader[Batch]:
+        rank, world_size = self._rank()
+        return DataLoader(pairs, batch_size=None, sampler=range(rank, len(pairs), world_size))
+
+    def _validation_pair(self, at: int) -> Pair:
+        pair = self.packed.pair(self._validation[at])
+        lr = degraded(
+            pair.hr,
+            (0, 0, *pair.lr.shape[:2]),
+            pair.lr,
+            kind=self.config.degradation,
+            scale=self.scale,
+            # The same for a picture in every run: by its name.
+            rng=np.random.default_rng(list(hashlib.sha256(pair.name.encode("utf-8", "surrogateescape")).digest())),
+        )
+        return Pair(name=pair.name, lr=lr, hr=pair.hr, grey=pair.grey)
+
+    def _test_set(self) -> sources.TestSet:
+        root = "sample" if self.config.name == "sample" else self.config.test_root
+        if root is None:
+            return sources.TestSet(name="none", sources=(), scale=self.scale)
+        return sources.test_pairs(root, self.scale)
+
+
+def _label(config: DataConfig) -> str:
+    """The cache's folder: readable, and another for another set of pictures."""
+    if config.name == "sample":
+        return "sample"
+    assert config.root is not None
+    root = Path(config.root).expanduser().resolve()
+    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in root.name)[:40]
+    kind = f"{config.name}-ref" if config.use_ref else config.name
+    return f"{kind}-{readable}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"

@@ -1,0 +1,105 @@
+"""torch data sets: batches of aligned crops from the packed cache, and whole pairs. No loaders, no float.
+
+Pixels stay uint8 until they are on the device. Tensors have the shape (B, 3, H, W) and lie in memory as
+(B, H, W, 3), which is both how files are and what ``channels_last`` is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from srgan_lit.degradations import Kind, degraded
+from srgan_lit.packed import Packed
+from srgan_lit.pictures import Pair
+
+Batch = dict[str, Any]  # lr, hr: uint8 tensors; name: list[str]; of a whole pair also grey: bool
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W)
+
+
+def _turn(pixels: NDArray[np.uint8], way: int) -> NDArray[np.uint8]:
+    """One of the eight flips and rotations of a square (0: as it is), as a view."""
+    if way & 1:
+        pixels = pixels.swapaxes(0, 1)
+    if way & 2:
+        pixels = pixels[::-1]
+    if way & 4:
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+class CropBatches(Dataset[Batch]):
+    """Batches of training samples. A request is a list of (position, picture): see ``datamodule.BatchSampler``.
+
+    Where a sample is cut, how it is turned and degraded depends on ``seed`` and its position alone.
+
+    Args:
+        packed: the cache.
+        chosen: which of its pictures to train on; requests count within these.
+        crop: side of the HR crop, a multiple of the scale.
+        augment: turn each crop one of eight ways.
+        degradation: how LR is made; see ``degradations``.
+        seed: of all randomness.
+    """
+
+    def __init__(
+        self, packed: Packed, chosen: Sequence[int], *, crop: int, augment: bool, degradation: Kind, seed: int
+    ) -> None:
+        self.packed, self.chosen = packed, np.asarray(chosen)
+        self.crop, self.augment, self.degradation, self.seed = crop, augment, degradation, seed
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, request: Sequence[tuple[int, int]]) -> Batch:
+        scale = self.packed.scale
+        side = self.crop // scale
+        lr = np.empty((len(request), side, side, 3), dtype=np.uint8)
+        hr = np.empty((len(request), self.crop, self.crop, 3), dtype=np.uint8)
+        names = []
+        for at, (position, picture) in enumerate(request):
+            index = int(self.chosen[picture])
+            whole_hr, whole_lr = self.packed.hr(index), self.packed.lr(index)
+            rng = np.random.default_rng((self.seed, position, 0))
+            # Cut on the LR grid, so that LR and HR show the same place.
+            top = int(rng.integers(whole_lr.shape[0] - side + 1))
+            left = int(rng.integers(whole_lr.shape[1] - side + 1))
+            way = int(rng.integers(8)) if self.augment else 0
+            small = whole_lr[top : top + side, left : left + side]
+            large = whole_hr[top * scale :, left * scale :][: self.crop, : self.crop]
+            small = degraded(whole_hr, (top, left, side, side), small, kind=self.degradation, scale=scale, rng=rng)
+            lr[at], hr[at] = _turn(small, way), _turn(large, way)
+            names.append(self.packed.names[index])
+        return {"lr": _tensor(lr), "hr": _tensor(hr), "name": names}
+
+
+class WholePairs(Dataset[Batch]):
+    """Whole pictures, one a batch: what validation and testing see.
+
+    Args:
+        name: of the set.
+        names: of its pictures.
+        load: gives pair ``index``.
+    """
+
+    def __init__(self, name: str, names: Sequence[str], load: Callable[[int], Pair]) -> None:
+        self.name, self.names, self.load = name, names, load
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Batch:
+        pair = self.load(index)
+        # Copied: the cache is read-only memory, which torch cannot express.
+        return {
+            "lr": _tensor(pair.lr[None].copy()),
+            "hr": _tensor(pair.hr[None].copy()),
+            "name": [pair.name],
+            "grey": pair.grey,
+        }

@@ -1,0 +1,130 @@
+"""What happens to real photographs besides bicubic shrinking: blur, resize, noise and JPEG, in this order.
+
+The order, the kinds and their ranges are those of the first-order model of Real-ESRGAN (Wang et al. 2021,
+"Training Real-World Blind Super-Resolution with Pure Synthetic Data", section 3.1 and table 2 of its code's
+settings), which is the classical y = JPEG((x * k)↓ + n). No torch.
+"""
+
+import io
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from srgan_lit import bicubic
+
+Kind = Literal["bicubic", "jpeg", "blur_noise", "real"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+BLUR_SIGMA = (0.2, 3.0)  # HR pixels
+NOISE_SIGMA = (1.0, 30.0)  # of 255
+SHOT_SCALE = (0.05, 3.0)  # of Poisson noise: 1 is that of 255 photons at white
+GREY_NOISE = 0.4  # probability that the three channels share the noise
+JPEG_QUALITY = (30, 95)
+_REACH_PX = 10  # of the blur kernel on each side: 21x21
+
+
+def degraded(
+    hr: NDArray[np.uint8],
+    box: tuple[int, int, int, int],
+    lr: NDArray[np.uint8],
+    *,
+    kind: Kind,
+    scale: int,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """The degraded LR of a part of a picture.
+
+    Args:
+        hr: the whole picture (H, W, 3).
+        box: top, left, height, width of the part, in LR pixels.
+        lr: its bicubic LR (height, width, 3), which is what ``bicubic`` returns and ``jpeg`` compresses.
+        kind: ``bicubic`` nothing more; ``jpeg`` bicubic, JPEG; ``blur_noise`` blur, bicubic, noise; ``real``
+            blur, one of three resizings, noise, JPEG.
+        scale: of LR.
+        rng: what is drawn depends on it alone.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    if kind == "bicubic":
+        return lr
+    if kind in ("blur_noise", "real"):
+        lr = noisy(_shrunk(hr, box, any_resize=kind == "real", scale=scale, rng=rng), rng)
+    if kind in ("jpeg", "real"):
+        lr = compressed(lr, int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
+    return lr
+
+
+def _shrunk(
+    hr: NDArray[np.uint8],
+    box: tuple[int, int, int, int],
+    *,
+    any_resize: bool,
+    scale: int,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Blur and resize the part with what surrounds it, so that its own border is no border."""
+    top, left, height, width = box
+    margin = -(-_REACH_PX // scale) + 2  # LR pixels: the blur's reach and the resizing kernel's
+    above, before = min(margin, top), min(margin, left)
+    part = hr[
+        (top - above) * scale : (top + height + margin) * scale,
+        (left - before) * scale : (left + width + margin) * scale,
+    ]
+    part = blurred(part, blur_kernel(rng))
+    rows, columns = part.shape[0] // scale, part.shape[1] // scale
+    how = rng.integers(3) if any_resize else 0
+    if how == 0:
+        small = bicubic.resize(part, rows, columns)
+    else:
+        filtering = Image.Resampling.BILINEAR if how == 1 else Image.Resampling.BOX
+        small = np.asarray(Image.fromarray(part).resize((columns, rows), filtering))
+    return small[above : above + height, before : before + width]
+
+
+def blur_kernel(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A Gaussian (21, 21) that sums to 1: two standard deviations from ``BLUR_SIGMA``, any angle."""
+    sigmas = rng.uniform(*BLUR_SIGMA, size=2)
+    angle = rng.uniform(0, np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    precision = turn @ np.diag(1 / sigmas**2) @ turn.T
+    at = np.arange(-_REACH_PX, _REACH_PX + 1)
+    grid = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1)
+    kernel = np.exp(-0.5 * np.einsum("...i,ij,...j", grid, precision, grid))
+    return kernel / kernel.sum()
+
+
+def blurred(pixels: NDArray[np.uint8], kernel: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """(H, W, 3) convolved with a square kernel of odd side, border replicated, by Fourier transform."""
+    reach = kernel.shape[0] // 2
+    padded = np.pad(pixels.astype(np.float64), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    shape = padded.shape[0] + 2 * reach, padded.shape[1] + 2 * reach
+    product = np.fft.rfft2(padded, shape, axes=(0, 1)) * np.fft.rfft2(kernel, shape)[:, :, None]
+    whole = np.fft.irfft2(product, shape, axes=(0, 1))
+    return _to_uint8(whole[2 * reach : 2 * reach + pixels.shape[0], 2 * reach : 2 * reach + pixels.shape[1]])
+
+
+def noisy(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(H, W, 3) with Gaussian or Poisson noise, evenly often; the same in all channels with ``GREY_NOISE``."""
+    values = pixels.astype(np.float64)
+    grey = rng.random() < GREY_NOISE
+    if rng.random() < 0.5:
+        sigma = rng.uniform(*NOISE_SIGMA)
+        noise = rng.normal(0, sigma, (*pixels.shape[:2], 1 if grey else 3))
+    else:
+        light = values.mean(axis=2, keepdims=True) if grey else values
+        noise = (rng.poisson(light) - light) * rng.uniform(*SHOT_SCALE)
+    return _to_uint8(values + noise)
+
+
+def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """(H, W, 3) as it comes back from a JPEG file of that quality (1 to 95)."""
+    with io.BytesIO() as file:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="JPEG", quality=quality)
+        return np.asarray(Image.open(file).convert("RGB"))
+
+
+def _to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

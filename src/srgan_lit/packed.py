@@ -1,0 +1,349 @@
+"""The packed cache: HR and LR of every picture, decoded once, memory-mapped as uint8. No torch.
+
+A set's folder holds ``pixels.<token>.bin`` (of each picture HR, then LR, in the order of the sources) and
+``index.json``, which names that file and is written last: without it there is no cache, so a kill in the
+middle leaves none that looks whole. It is rebuilt when and only when the content of a source, the scale or the
+code that decodes and shrinks changes (files are compared by size, times and inode, and by SHA-256 where those
+differ). A lock lets one process pack and the others wait for it.
+"""
+
+import concurrent.futures.process
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from srgan_lit import atomic, bicubic, pictures, sources
+from srgan_lit.errors import SRGANError
+from srgan_lit.sources import Source
+
+_log = logging.getLogger(__name__)
+_POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs more than it saves
+
+
+def default_folder() -> Path:
+    """Where caches are kept unless ``data.cache`` says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan_lit"
+
+
+class Packed:
+    """A cache opened for reading: picture ``i`` is two views into a memory map that every process shares."""
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self.names: list[str] = index["names"]
+        self.bad: dict[str, str] = index["bad"]  # name: why it is not here
+        self.grey = np.array(index["grey"], dtype=bool)
+        self.lr_sizes = np.array(index["lr_sizes"], dtype=np.int64).reshape(-1, 2)  # height, width
+        self.scale: int = index["scale"]
+        self._offsets = np.array(index["offsets"], dtype=np.int64)
+        self._file = folder / index["pixels"]
+        self._pixels = self._map()
+
+    def _map(self) -> NDArray[np.uint8]:
+        if not self.names:
+            return np.empty(0, dtype=np.uint8)
+        return np.memmap(self._file, dtype=np.uint8, mode="r").view(np.ndarray)  # a plain view: slices cost less
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": None}  # a process started afresh maps the file itself
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pixels = self._map()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def hr(self, index: int) -> NDArray[np.uint8]:
+        """(scale*h, scale*w, 3), read-only."""
+        (height, width), start = self.lr_sizes[index], self._offsets[index]
+        shape = int(height) * self.scale, int(width) * self.scale, 3
+        return self._pixels[start : start + shape[0] * shape[1] * 3].reshape(shape)
+
+    def lr(self, index: int) -> NDArray[np.uint8]:
+        """(h, w, 3), read-only."""
+        height, width = map(int, self.lr_sizes[index])
+        start = self._offsets[index] + height * width * 3 * self.scale**2
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+    def pair(self, index: int) -> pictures.Pair:
+        """Picture ``index`` whole."""
+        return pictures.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
+
+
+def open_packed(found: Sequence[Source], *, scale: int, label: str, cache: str | os.PathLike[str] | None) -> Packed:
+    """The cache of these sources, packed first where it is missing or out of date.
+
+    Args:
+        found: the pictures; names must be unique.
+        scale: of LR.
+        label: what distinguishes this set from others in the same ``cache``: its folder's name.
+        cache: folder of all caches; None for ``default_folder()``.
+
+    Raises:
+        SRGANError: the cache cannot be written, or there is no space for it. Pictures that are no good raise
+            nothing here: they are in ``bad``.
+    """
+    folder = Path(cache).expanduser() if cache is not None else default_folder()
+    folder = folder / f"{label}-x{scale}"
+    if (ready := _open_current(folder, found, scale)) is not None:
+        return ready
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if (ready := _open_current(folder, found, scale)) is not None:  # another process packed it meanwhile
+                return ready
+            if (index := _refreshed(folder, found, scale)) is None:
+                index = _pack(folder, found, scale)
+            _commit(folder, index)
+            return Packed(folder, index)
+    except OSError as error:
+        raise SRGANError(
+            f"{folder}: cannot write the packed cache ({error.strerror or error}); "
+            "name a folder for it with data.cache=<folder>"
+        ) from error
+
+
+def _open_current(folder: Path, found: Sequence[Source], scale: int) -> Packed | None:
+    """The cache as it stands, if it is of exactly these files as they are now."""
+    index = _read_index(folder)
+    if index is None or not _same_kind(index, found, scale) or index["stamps"] != [_stamps(source) for source in found]:
+        return None
+    try:
+        return Packed(folder, index)
+    except (OSError, ValueError):  # replaced by another process between the two reads, or removed by hand
+        return None
+
+
+def _refreshed(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any] | None:
+    """The index with new stamps, if files were only copied, touched or moved: their content is the same."""
+    index = _read_index(folder)
+    if index is None or not _same_kind(index, found, scale) or not (folder / index["pixels"]).is_file():
+        return None
+    for at, source in enumerate(found):
+        stamps = _stamps(source)
+        if stamps != index["stamps"][at] and (not all(stamps) or _digests(source) != index["digests"][at]):
+            return None
+        index["stamps"][at] = stamps
+    return index
+
+
+def _read_index(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _same_kind(index: dict[str, Any], found: Sequence[Source], scale: int) -> bool:
+    return (
+        index.get("code") == _code()
+        and index["scale"] == scale
+        and index["sources"] == [source.name for source in found]
+    )
+
+
+def _code() -> str:
+    """Fingerprint of the code that makes pixels: a change of it makes old caches stale."""
+    return hashlib.sha256(
+        b"".join(Path(str(module.__file__)).read_bytes() for module in (pictures, bicubic, sources))
+        + Path(__file__).read_bytes()
+    ).hexdigest()
+
+
+def _files(source: Source) -> list[Path]:
+    return [path for path in (source.path, source.lr_path) if path is not None]
+
+
+def _stamps(source: Source) -> list[list[int] | None]:
+    """What changes with a file's content, without reading it. The change time cannot be set by hand."""
+    stamps: list[list[int] | None] = []
+    for path in _files(source):
+        try:
+            stat = path.stat()
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    return stamps
+
+
+def _digests(source: Source) -> list[str | None]:
+    digests: list[str | None] = []
+    for path in _files(source):
+        try:
+            with path.open("rb") as opened:
+                digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+        except OSError:
+            digests.append(None)
+    return digests
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """One picture to decode into ``size`` bytes of ``file`` at ``offset``."""
+
+    source: Source
+    file: Path
+    offset: int
+    size: int
+    scale: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    digests: list[str | None]
+    lr_size: tuple[int, ...] = ()
+    grey: bool = False
+    wrong: str | None = None
+
+
+def _decode(task: _Task) -> _Done:
+    """Runs in a process of its own."""
+    digests = _digests(task.source)
+    try:
+        pair = sources.load_pair(task.source, task.scale)
+        if pair.hr.nbytes + pair.lr.nbytes != task.size:
+            raise SRGANError(f"{task.source.path}: its header and its pixels disagree about the size")
+    except SRGANError as error:
+        return _Done(digests=digests, wrong=str(error))
+    with task.file.open("rb+") as file:
+        file.seek(task.offset)
+        file.write(np.ascontiguousarray(pair.hr).data)
+        file.write(np.ascontiguousarray(pair.lr).data)
+    return _Done(digests=digests, lr_size=pair.lr.shape[:2], grey=pair.grey)
+
+
+def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
+    """Decode every source into a new pixel file; returns the index that is to name it."""
+    for old in folder.glob("pixels.*.part"):  # of a process that was killed: we hold the lock
+        old.unlink()
+    pixels = folder / f"pixels.{secrets.token_hex(8)}.bin"
+    part = pixels.with_suffix(".part")
+    stamps = [_stamps(source) for source in found]  # before reading: a file that changes meanwhile is stale
+    tasks: list[_Task] = []
+    bad: dict[str, str] = {}
+    needed = 0
+    for source in found:
+        try:
+            height, width = sources.size_of(source.path)
+        except SRGANError as error:
+            bad[source.name] = str(error)
+            continue
+        size = (height // scale) * (width // scale) * 3 * (scale**2 + 1)  # the same if a camera turned the picture
+        tasks.append(_Task(source=source, file=part, offset=needed, size=size, scale=scale))
+        needed += size
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise SRGANError(_no_space(folder, needed, free))
+    digests: dict[str, list[str | None]] = {}
+    good: list[tuple[_Task, _Done]] = []
+    try:
+        with part.open("wb") as file:
+            file.truncate(needed)
+        for task, done in _decode_all(tasks, needed):
+            digests[task.source.name] = done.digests
+            if done.wrong is None:
+                good.append((task, done))
+            else:
+                bad[task.source.name] = done.wrong
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(pixels)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SRGANError(_no_space(folder, needed, shutil.disk_usage(folder).free)) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+    return {
+        "code": _code(),
+        "scale": scale,
+        "pixels": pixels.name,
+        "sources": [source.name for source in found],
+        "stamps": stamps,
+        "digests": [digests.get(source.name) or _digests(source) for source in found],
+        "bad": bad,
+        "names": [task.source.name for task, _ in good],
+        "offsets": [task.offset for task, _ in good],
+        "lr_sizes": [done.lr_size for _, done in good],
+        "grey": [done.grey for _, done in good],
+    }
+
+
+def _no_space(folder: Path, needed: int, free: int) -> str:
+    return (
+        f"{folder}: the packed cache needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+        "name a folder on a larger disk with data.cache=<folder>"
+    )
+
+
+def _decode_all(tasks: list[_Task], size: int) -> Iterator[tuple[_Task, _Done]]:
+    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    bar = tqdm(total=len(tasks), desc="packing", unit="picture", disable=None)
+    if processes == 1 or size < _POOL_FROM:
+        with bar:
+            for task in tasks:
+                yield task, _decode(task)
+                bar.update()
+        return
+    # Forked processes need not import the main program (and torch) again.
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
+    try:
+        with bar:
+            for task, done in zip(tasks, pool.map(_decode, tasks, chunksize=4), strict=True):
+                yield task, done
+                bar.update()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise SRGANError("a process that decodes pictures was killed, perhaps for want of memory") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()  # a killed parent must not leave workers that go on writing
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _commit(folder: Path, index: dict[str, Any]) -> None:
+    atomic.write_text(folder / "index.json", json.dumps(index))
+    for old in folder.glob("pixels.*.bin"):  # whoever has one mapped keeps it until done
+        if old.name != index["pixels"]:
+            old.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        _log.warning("waiting for another process that is packing %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
