@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Coordinates of a drawing, in SVG units.
 WIDTH, HEIGHT = 360, 170
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 24
+LEFT, RIGHT, TOP, BOTTOM = 52, 16, 8, 24
 
 _MOST_POINTS = 300  # more than a screen can show; each stands for the mean of a stretch
 
@@ -77,7 +77,7 @@ def _short(value: float) -> str:
 
 def _round_ticks(low: float, high: float) -> list[float]:
     """A few round numbers from ``low`` to ``high``."""
-    rough = (high - low) / 4
+    rough = (high - low) / 5
     size = 10 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     first = math.ceil(low / step - 1e-9)
@@ -107,7 +107,8 @@ def _panel(title: str, curves: dict[str, Points], runs: list[str]) -> Panel:
 
     low, high = height(min(ys)), height(max(ys))
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        margin = abs(low) / 2 or 0.5
+        low, high = low - margin, high + margin
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
 
     def across(x: float) -> float:

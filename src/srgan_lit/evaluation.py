@@ -58,7 +58,7 @@ def _score_picture(
             values = {column.key: column.compute(image, hr, pair) for column in columns}
         except (SRGANError, ValueError, MemoryError, RuntimeError) as error:
             # ValueError: too small for the protocol. RuntimeError: how torch says that it is out of memory.
-            rows[label].failed[pair.name] = f"{label}: {error or 'out of memory'}"
+            rows[label].failed[pair.name] = f"{label}: {str(error) or 'out of memory'}"
             continue
         scored.srs[label] = sr
         scored.scores[label] = Score(name=pair.name, values=values, seconds=seconds)
