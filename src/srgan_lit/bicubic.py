@@ -21,7 +21,7 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=64)
-def _taps(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def taps(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Source positions (after, taps) and their weights, which sum to 1, for one axis."""
     ratio = after / before
     width = min(ratio, 1.0)  # below 1 the kernel is widened: antialiasing
@@ -42,7 +42,7 @@ def _along_rows(pixels: NDArray[np.uint8], after: int) -> NDArray[np.uint8]:
     """Resize the first axis of (H, …) to ``after``."""
     if after == pixels.shape[0]:
         return pixels
-    positions, weights = _taps(pixels.shape[0], after)
+    positions, weights = taps(pixels.shape[0], after)
     total = np.zeros((after, *pixels.shape[1:]), dtype=np.float64)
     shape = (after, *([1] * (pixels.ndim - 1)))
     for tap in range(positions.shape[1]):

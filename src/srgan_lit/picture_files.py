@@ -5,7 +5,9 @@ that a large result is never whole in memory (PNG, TIFF; other formats are limit
 """
 
 import contextlib
+import itertools
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})  # hold several fra
 DEEP = frozenset({"PNG", "TIFF"})  # hold 16 bits
 LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
 MAX_PIXELS = 200_000_000
+_TILE = 256  # pixels a side, of the TIFFs written
+_PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
 
 # Tags of a TIFF's first directory that say how its pixels are stored, or that are written another way.
 _STRUCTURAL = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 296}
@@ -84,22 +88,27 @@ class Opened:
             frames=frames,
             icc_profile=None if image.mode == "CMYK" else image.info.get("icc_profile"),
             exif=self._exif,
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,  # PIL says 1 for TIFFs without
             durations_ms=durations,
             loop=image.info.get("loop"),
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
         )
 
     def frame(self, number: int) -> Pixels:
-        """Pixels (H, W, C), upright."""
-        if number:
-            self._image.seek(number)
-        array = self._deep(number)
-        if array is None:
-            self._image.load()
-            image = self._image.convert("RGBA") if self.info.durations_ms else self._image
-            array = pixels.from_image(image)
-        return _upright(array, self._turn)
+        """Pixels (H, W, C), upright.
+
+        Raises:
+            SRGANError: the file is damaged or truncated, or of a kind that cannot be enlarged.
+        """
+        with _readable():
+            if number:
+                self._image.seek(number)
+            array = self._deep(number)
+            if array is None:
+                self._image.load()
+                image = self._image.convert("RGBA") if self.info.durations_ms else self._image
+                array = pixels.from_image(image)
+            return _upright(array, self._turn)
 
     def _deep(self, number: int) -> Pixels | None:
         """16-bit colour, of which PIL would keep 8 bits; None for all else."""
@@ -131,27 +140,36 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Ite
     """Open a picture file. Its size is judged from the header, before anything is decoded.
 
     Raises:
-        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame; errors that
-            turn up later, while frames are decoded inside the block, too. The message does not name the file.
+        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame. The message does
+            not name the file.
     """
     path = Path(path)
-    try:
+    with _readable(path):
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-        with image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise SRGANError(
-                    f"{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
-                    "if it is no decompression bomb, raise --max-megapixels"
-                )
-            yield Opened(path, image)
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise SRGANError(
+                f"{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
+                "if it is no decompression bomb, raise --max-megapixels"
+            )
+        with _readable():
+            made = Opened(path, image)
+        yield made
+
+
+@contextlib.contextmanager
+def _readable(path: Path | None = None) -> Iterator[None]:
+    """Turn what decoders raise, which is many kinds, into SRGANError."""
+    try:
+        yield
     except (SRGANError, FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # decoders raise many kinds; all mean that this file is no good
+    except Exception as error:
         # Image.open names the file in its message; once is enough.
         reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
         raise SRGANError(f"not a readable picture ({reason})") from error
@@ -182,15 +200,20 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
     if info.frames > 1 and kind not in ANIMATED:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
     with atomic.replacing(path) as temporary:
-        if kind == "TIFF":
-            _write_tiff(temporary, frames, info, dpi, scale)
-        elif kind == "PNG" and info.frames == 1:
-            frame = next(frames)
-            exif = _exif(info, frame.shape).tobytes() if info.exif else None
-            with temporary.open("wb") as file:
-                png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
-        else:
-            _write_with_pillow(temporary, kind, frames, info, dpi)
+        try:
+            if kind == "TIFF":
+                _write_tiff(temporary, frames, info, dpi)
+            elif kind == "PNG" and info.frames == 1:
+                frame = next(frames)
+                exif = _exif(info, frame.shape).tobytes() if info.exif else None
+                with temporary.open("wb") as file:
+                    png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
+            else:
+                _write_with_pillow(temporary, kind, frames, info, dpi)
+        except (ValueError, TypeError, struct.error, SyntaxError) as error:  # what encoders raise
+            if isinstance(error, SRGANError):
+                raise
+            raise SRGANError(f"cannot be written as {kind} ({error})") from error
 
 
 def refuse_unless_it_fits(kind: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
@@ -222,6 +245,7 @@ def _write_with_pillow(
 ) -> None:
     images = (_whole(frame) for frame in frames)
     first = next(images)
+    following = list(images) if kind == "PNG" else images  # PIL looks through them twice for PNG
     options: dict[str, Any] = {}
     if info.icc_profile and kind != "BMP":
         options["icc_profile"] = info.icc_profile
@@ -236,7 +260,7 @@ def _write_with_pillow(
     elif kind == "AVIF":
         options |= {"quality": 90}
     if info.durations_ms:
-        options |= {"save_all": True, "append_images": images, "duration": info.durations_ms}
+        options |= {"save_all": True, "append_images": following, "duration": info.durations_ms}
         if info.loop is not None:
             options["loop"] = info.loop
         if kind == "GIF":
@@ -257,30 +281,31 @@ def _whole(frame: Frame) -> Image.Image:
     return image
 
 
-def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None, scale: int) -> None:
+def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None) -> None:
     import tifffile
 
-    details = None
-    with tifffile.TiffWriter(path) as writer:
-        for frame in frames:
+    first_frame = next(frames)
+    height, width, channels = first_frame.shape
+    large = height * width * channels * 2 * info.frames > 3 * 2**30  # a classic TIFF ends at 4 GiB
+    with tifffile.TiffWriter(path, bigtiff=large, byteorder="<") as writer:
+        for frame in itertools.chain([first_frame], frames):
             exif = _exif(info, frame.shape)
-            details = dict(exif.get_ifd(ExifTags.IFD.Exif)) or None
+            details = dict(exif.get_ifd(ExifTags.IFD.Exif))
             tags: list[tuple[Any, ...]] = [
                 (tag, "s", 0, value, True) for tag, value in exif.items() if isinstance(value, str)
             ]
             if details:
-                tags.append((int(ExifTags.IFD.Exif), "I", 1, 0, True))  # its place is known only at the end
-            bands = iter(frame.bands)
-            first = next(bands)
-            rows = max(1, 2**18 // first[0].nbytes)
+                tags.append((_PLACEHOLDER, "I", 1, 0, True))
+            first = next(frame.bands)
+            channels = frame.shape[2]
             writer.write(
-                _strips(first, bands, rows),
-                shape=frame.shape if frame.shape[2] > 1 else frame.shape[:2],
+                _tiles(first, frame.bands),
+                shape=frame.shape if channels > 1 else frame.shape[:2],
                 dtype=first.dtype,
-                photometric="rgb" if frame.shape[2] > 2 else "minisblack",
-                planarconfig="contig" if frame.shape[2] > 1 else None,
-                extrasamples=["unassalpha"] if frame.shape[2] in (2, 4) else None,
-                rowsperstrip=rows,
+                photometric="rgb" if channels > 2 else "minisblack",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                tile=(_TILE, _TILE),
                 compression="zlib",
                 predictor=True,
                 iccprofile=info.icc_profile,
@@ -294,32 +319,34 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[floa
         _append_details(path, details)
 
 
-def _strips(first: Pixels, bands: Iterator[Pixels], rows: int) -> Iterator[Pixels]:
-    """The same picture in strips of ``rows`` rows (the last may be shorter)."""
+def _tiles(first: Pixels, bands: Iterator[Pixels]) -> Iterator[Pixels]:
+    """The same picture in tiles, row by row of tiles; those at the edge are smaller."""
     rest = first
     while True:
-        while rest.shape[0] >= rows:
-            yield rest[:rows].squeeze(2) if rest.shape[2] == 1 else rest[:rows]
-            rest = rest[rows:]
-        following = next(bands, None)
-        if following is None:
-            break
-        rest = np.concatenate([rest, following]) if rest.shape[0] else following
-    if rest.shape[0]:
-        yield rest.squeeze(2) if rest.shape[2] == 1 else rest
+        while rest.shape[0] < _TILE and (following := next(bands, None)) is not None:
+            rest = np.concatenate([rest, following])
+        if not rest.shape[0]:
+            return
+        for column in range(0, rest.shape[1], _TILE):
+            tile = rest[:_TILE, column : column + _TILE]
+            yield tile[:, :, 0] if tile.shape[2] == 1 else tile
+        rest = rest[_TILE:]
 
 
 def _append_details(path: Path, details: dict[int, Any]) -> None:
     """Put the EXIF directory behind the pixels and let the first page point to it: tifffile writes none."""
     import tifffile
 
+    with tifffile.TiffFile(path) as opened:
+        entry = opened.pages.first.tags[_PLACEHOLDER]
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     for tag, value in details.items():
         directory[tag] = value
-    with path.open("ab") as file:
-        offset = file.tell() + file.tell() % 2
-        file.write(b"\0" * (offset - file.tell()) + directory.tobytes(offset))
-    with tifffile.TiffFile(path, mode="r+") as opened:
-        page = opened.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        page.tags[int(ExifTags.IFD.Exif)].overwrite(offset)
+    with path.open("r+b") as file:
+        offset = file.seek(0, os.SEEK_END)
+        offset += file.write(b"\0" * (offset % 2))  # directories begin at even positions
+        file.write(directory.tobytes(offset))
+        file.seek(entry.offset)
+        file.write(struct.pack("<H", ExifTags.IFD.Exif))
+        file.seek(entry.valueoffset)
+        file.write(struct.pack("<I", offset))

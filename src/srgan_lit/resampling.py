@@ -1,7 +1,7 @@
 """Bicubic on tensors: as a model of its own, and to make a result shrink to the picture that it came from.
 
-The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for whole scales, as convolutions:
-differentiable, on any device, at any depth.
+The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for even scales, as convolutions, on
+any device.
 """
 
 import functools
@@ -10,20 +10,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lit.bicubic import _taps
+from srgan_lit.bicubic import taps
 
-SHRINK_REACH = 2  # input pixels beyond an edge that one shrink, or one enlargement, can depend on
+_STEPS, _ROUNDED_STEPS = 4, 3
+_SHARPEN = 2  # input pixels on each side
+MATCH_REACH = (_STEPS + _ROUNDED_STEPS) * (2 + 2 + _SHARPEN)  # of match_input: a shrink and an enlargement reach 2
 
 
 @functools.lru_cache(maxsize=8)
 def _kernel(scale: int) -> Tensor:
     """The 4 * scale weights with which ``scale`` shrinks, summing to 1; times ``scale`` they enlarge."""
-    _, weights = _taps(16 * scale, 16)
+    _, weights = taps(16 * scale, 16)
     return torch.tensor(weights[8], dtype=torch.float32)
 
 
-def _rounded(image: Tensor, levels: int | None) -> Tensor:
-    return image if levels is None else (image * levels + 0.5).floor_().clamp_(0, levels).div_(levels)
+@functools.lru_cache(maxsize=8)
+def _inverse(scale: int) -> Tensor:
+    """The short filter that undoes, nearly, what enlarging and then shrinking does to an image."""
+    points, middle = 33, 16
+    impulse = torch.zeros(1, 1, points, 1)
+    impulse[0, 0, middle] = 1
+    response = _along_rows(_along_rows(impulse, scale, enlarge=True), scale, enlarge=False).flatten()
+    spectrum = torch.fft.fft(torch.roll(response, -middle)).real
+    inverse = torch.roll(torch.fft.ifft(1 / spectrum).real, middle)[middle - _SHARPEN : middle + _SHARPEN + 1]
+    return inverse / inverse.sum()
 
 
 def _along_rows(image: Tensor, scale: int, *, enlarge: bool) -> Tensor:
@@ -66,6 +76,27 @@ def enlarge(image: Tensor, scale: int, *, levels: int | None = None) -> Tensor:
 def shrink(image: Tensor, scale: int, *, levels: int | None = None) -> Tensor:
     """Return (B, C, scale*h, scale*w) at 1/scale of the size; arguments as in ``enlarge``."""
     return _resize(image, scale, levels, enlarge=False)
+
+
+def match_input(sr: Tensor, lr: Tensor, scale: int, *, levels: int | None) -> Tensor:
+    """Return ``sr`` (B, C, scale*h, scale*w) changed so that it shrinks to ``lr`` (B, C, h, w), both in [0, 1].
+
+    Iterated back-projection (Irani and Peleg 1991): what the shrunk result lacks is enlarged and added. With
+    ``levels`` the last steps see the result as it will be rounded in a file, and the rounding of the shrinking.
+    """
+    inverse = _inverse(scale).to(lr)
+    for step in range(_STEPS + _ROUNDED_STEPS):
+        if levels is not None and step >= _STEPS:
+            sr = (sr * levels).round_() / levels
+            lacking = lr - shrink(sr, scale, levels=levels)
+        else:
+            lacking = lr - shrink(sr, scale)
+        batch, channels, height, width = lacking.shape
+        lacking = lacking.reshape(batch * channels, 1, height, width)
+        lacking = F.conv2d(F.pad(lacking, (0, 0, _SHARPEN, _SHARPEN), mode="replicate"), inverse.view(1, 1, -1, 1))
+        lacking = F.conv2d(F.pad(lacking, (_SHARPEN, _SHARPEN, 0, 0), mode="replicate"), inverse.view(1, 1, 1, -1))
+        sr = (sr + enlarge(lacking.reshape(batch, channels, height, width), scale)).clamp_(0, 1)
+    return sr
 
 
 class Bicubic(nn.Module):

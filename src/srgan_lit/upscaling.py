@@ -26,7 +26,6 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 Pixels = NDArray[Any]
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any], Tensor)
 
-_PROJECTIONS = 6
 _SMALLEST_TILE = 16
 _CPU_BUDGET = 600 * 2**20  # bytes for one tile's tensors; more is not faster
 
@@ -92,7 +91,7 @@ class Enlarger:
         self.network = network.to(self.device)
         radius = generator.receptive_radius + 3  # 3: the colours under a transparent edge
         if match_input:
-            radius += _PROJECTIONS * 2 * resampling.SHRINK_REACH
+            radius += resampling.MATCH_REACH
         self.halo = int(-(-radius // 1))
         # Tensors of the trunk, and the result with its copies for ensemble and projection.
         self.bytes_per_pixel = 4 * (5 * features + (9 if match_input or self_ensemble else 4) * 3 * self.scale**2)
@@ -130,9 +129,7 @@ class Enlarger:
             sr = once(lr)
         sr = sr.clamp(0, 1)
         if self.match_input:
-            for _ in range(_PROJECTIONS):
-                difference = lr - resampling.shrink(sr, self.scale)
-                sr = (sr + resampling.enlarge(difference, self.scale)).clamp_(0, 1)
+            sr = resampling.match_input(sr, lr, self.scale, levels=levels if levels > 1 else None)
         return sr
 
     def _grey(self, plane: Tensor, levels: int) -> Tensor:

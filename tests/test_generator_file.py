@@ -1,0 +1,146 @@
+"""The generator file: what goes in comes out, and anything else is refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import foreign_networks
+from srgan_lit import Generator, checkpoint, load_generator, save_generator
+from srgan_lit.errors import SRGANError
+
+
+def small(seed: int = 0, **shape: Any) -> Generator:
+    generator = foreign_networks.randomised(Generator(**{"blocks": 1, "features": 8} | shape), seed=seed)
+    assert isinstance(generator, Generator)
+    return generator
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [{}, {"scale": 2, "blocks": 2}, {"scale": 8, "tail_kernel": 3, "prelu_width": 8}])
+def test_a_generator_comes_back_bit_for_bit(shape: dict[str, int], tmp_path: Path) -> None:
+    generator = small(**shape)
+    save_generator(
+        tmp_path / "g.safetensors", generator, trained={"iterations": 7}, scores={"y_shave4": {"psnr": 30.1}}
+    )
+    loaded = load_generator(tmp_path / "g.safetensors")
+    assert isinstance(loaded, Generator)
+    assert same(generator, loaded)
+    assert not loaded.training
+    metadata = checkpoint.read_metadata(tmp_path / "g.safetensors")
+    assert metadata.architecture == generator.architecture
+    assert metadata.trained == {"iterations": 7}
+    assert metadata.scores == {"y_shave4": {"psnr": 30.1}}
+
+
+def test_ranges_are_honoured(tmp_path: Path) -> None:
+    generator = small()
+    save_generator(tmp_path / "g.safetensors", generator, input_range="signed", output_range="tanh")
+    lr = torch.rand(1, 3, 6, 7)
+    with torch.no_grad():
+        expected = (generator(lr * 2 - 1).tanh() + 1) / 2
+        torch.testing.assert_close(load_generator(tmp_path / "g.safetensors")(lr), expected)
+
+
+def test_every_way_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    final, early = small(1), small(2)
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    state = {f"generator.{name}": tensor for name, tensor in early.state_dict().items()}
+    state["discriminator.x"] = torch.zeros(1)
+    torch.save({"generator_architecture": early.architecture, "state_dict": state}, run / "checkpoints" / "last.ckpt")
+    assert same(load_generator(run / "checkpoints" / "last.ckpt"), early)
+    assert same(load_generator(run), early)
+    save_generator(run / "generator.safetensors", final)
+    assert same(load_generator(run), final)
+    assert same(load_generator(str(run / "generator.safetensors")), final)
+    monkeypatch.setattr(checkpoint, "BUNDLED", run)
+    assert same(load_generator("generator"), final)
+
+
+def rewritten(path: Path, change: dict[str, str | None], tensors: dict[str, torch.Tensor]) -> None:
+    with safetensors.safe_open(path, framework="pt") as opened:
+        metadata = dict(opened.metadata()) | change
+    safetensors.torch.save_file(
+        tensors, path, metadata={name: value for name, value in metadata.items() if value is not None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format_version": None}, "no format_version"),
+        ({"format_version": "2"}, "format_version '2'"),
+        ({"architecture": "{"}, "unreadable metadata"),
+        ({"architecture": None}, "unreadable metadata"),
+        ({"architecture": json.dumps({"blocks": 10**9})}, "1 to 4096"),
+        ({"architecture": json.dumps({"blocks": 1, "depth": 3})}, "depth"),
+        ({"architecture": json.dumps({"blocks": 2, "features": 8})}, "trunk.1.conv1.weight is missing"),
+        ({"architecture": json.dumps({"blocks": 1, "features": 16})}, "head.0.weight is (8, 3, 9, 9)"),
+        ({"architecture": json.dumps({"blocks": 1, "features": 8, "scale": 2})}, "upsample.1.act.weight is not part"),
+        ({"output_range": "sigmoid"}, "sigmoid"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(change: dict[str, str | None], said: str, tmp_path: Path) -> None:
+    generator = small()
+    save_generator(tmp_path / "g.safetensors", generator)
+    rewritten(tmp_path / "g.safetensors", change, generator.state_dict())
+    with pytest.raises(SRGANError, match=r"g\.safetensors") as raised:
+        load_generator(tmp_path / "g.safetensors")
+    assert said in str(raised.value)
+
+
+def test_truncated_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    save_generator(tmp_path / "g.safetensors", small())
+    whole = (tmp_path / "g.safetensors").read_bytes()
+    for name, content in {"half": whole[: len(whole) // 2], "empty": b"", "text": b"hello" * 100}.items():
+        for suffix in (".safetensors", ".ckpt"):
+            (tmp_path / f"{name}{suffix}").write_bytes(content)
+            with pytest.raises(SRGANError, match=name):
+                load_generator(tmp_path / f"{name}{suffix}")
+    with pytest.raises(SRGANError, match="no such model"):
+        load_generator("srgan-that-is-not-there")
+    with pytest.raises(SRGANError, match="not a run directory"):
+        load_generator(tmp_path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = small(1)
+    save_generator(tmp_path / "g.safetensors", old)
+
+    def full(descriptor: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("srgan_lit.atomic.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_generator(tmp_path / "g.safetensors", small(2))
+    monkeypatch.undo()
+    assert same(load_generator(tmp_path / "g.safetensors"), old)
+    assert list(tmp_path.iterdir()) == [tmp_path / "g.safetensors"]
+
+
+def test_a_blend_lies_between(tmp_path: Path) -> None:
+    perceptual, faithful = small(1), small(2)
+    save_generator(tmp_path / "generator.safetensors", perceptual)
+    save_generator(tmp_path / "srresnet.safetensors", faithful)
+    assert same(checkpoint.load_blend(tmp_path, fidelity=0), perceptual)
+    assert same(checkpoint.load_blend(tmp_path, fidelity=1), faithful)
+    middle = checkpoint.load_blend(tmp_path, fidelity=0.25).state_dict()["trunk.0.norm1.running_var"]
+    ends = [generator.state_dict()["trunk.0.norm1.running_var"] for generator in (perceptual, faithful)]
+    torch.testing.assert_close(middle, 0.75 * ends[0] + 0.25 * ends[1])
+
+
+def test_a_blend_needs_two_of_one_shape(tmp_path: Path) -> None:
+    save_generator(tmp_path / "generator.safetensors", small(1))
+    with pytest.raises(SRGANError, match=r"no srresnet\.safetensors beside it"):
+        checkpoint.load_blend(tmp_path, fidelity=0.5)
+    save_generator(tmp_path / "srresnet.safetensors", small(2, blocks=2))
+    with pytest.raises(SRGANError, match="'blocks': 2"):
+        checkpoint.load_blend(tmp_path, fidelity=0.5)
