@@ -17,8 +17,11 @@ from srgan_lit.checkpoint import load_generator, read_metadata
 
 TINY = [
     "experiment=demo", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
-    "validate_every=6", "checkpoint_every=2", "log_every=1", "phase.pretrain.warmup=0",
+    "validate_every=6", "checkpoint_every=2", "log_every=1",
 ]  # fmt: skip
+
+
+PRETRAIN = ["phase.pretrain.iterations=6", "phase.pretrain.warmup=0"]
 
 
 def command(run_dir, *arguments, experiment=True):
@@ -48,7 +51,7 @@ def tensors_equal(one, other):
 def whole(tmp_path_factory):
     """An uninterrupted run of both phases: its directory and what it printed."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    result = train(run_dir, "phase.pretrain.iterations=6", "phase.adversarial.iterations=6")
+    result = train(run_dir, *PRETRAIN, "phase.adversarial.iterations=6")
     return run_dir, result
 
 
@@ -121,7 +124,7 @@ def kill_after(process, run_dir, step):
 @pytest.mark.parametrize("step", [3, 9], ids=["pretrain", "adversarial"])
 def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, step):
     run_dir = tmp_path / "run"
-    iterations = ("phase.pretrain.iterations=6", "phase.adversarial.iterations=6")
+    iterations = (*PRETRAIN, "phase.adversarial.iterations=6")
     process = subprocess.Popen(command(run_dir, *iterations), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     kill_after(process, run_dir, step)
     assert not (run_dir / "generator.safetensors").exists()
@@ -147,7 +150,7 @@ def test_resume_refuses_another_run(whole):
 
 def test_multirun_trains_each_value_in_its_own_folder(whole, tmp_path):
     run_dir = tmp_path / "sweep"
-    train(run_dir, "-m", "seed=0,1", "phase=pretrain", "phase.pretrain.iterations=6")
+    train(run_dir, "-m", "seed=0,1", "phase=pretrain", *PRETRAIN)
     assert tensors_equal(run_dir / "0" / "srresnet.safetensors", whole[0] / "srresnet.safetensors"), "the same seed"
     assert not tensors_equal(run_dir / "1" / "srresnet.safetensors", whole[0] / "srresnet.safetensors")
 

@@ -135,6 +135,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        log_every_n_steps=1,  # ``Curves`` has its own interval
         logger=loggers(config, iteration=iteration),
         plugins=[WholeCheckpointIO()],
         callbacks=callbacks,

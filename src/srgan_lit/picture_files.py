@@ -53,7 +53,7 @@ class Info:
     icc_profile: bytes | None
     exif: Image.Exif
     dpi: tuple[float, float] | None
-    durations_ms: list[float]
+    durations_ms: list[int]
     loop: int | None
     lossless: bool
 
@@ -81,7 +81,7 @@ class Opened:
             for number in range(frames):
                 image.seek(number)
                 image.load()
-                durations.append(float(image.info.get("duration", 100)))
+                durations.append(round(image.info.get("duration", 100)))
             image.seek(0)
         dpi = image.info.get("dpi")
         self.info = Info(
@@ -290,9 +290,11 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[floa
     with tifffile.TiffWriter(path, bigtiff=large, byteorder="<") as writer:
         for frame in itertools.chain([first_frame], frames):
             exif = _exif(info, frame.shape)
-            details = dict(exif.get_ifd(ExifTags.IFD.Exif))
+            details = {} if large else dict(exif.get_ifd(ExifTags.IFD.Exif))  # PIL writes classic directories only
             tags: list[tuple[Any, ...]] = [
-                (tag, "s", 0, value, True) for tag, value in exif.items() if isinstance(value, str)
+                (tag, "s", 0, value, True)
+                for tag, value in exif.items()
+                if isinstance(value, str) and not value.startswith('{"shape"')  # tifffile's, of the input
             ]
             if details:
                 tags.append((_PLACEHOLDER, "I", 1, 0, True))

@@ -154,11 +154,13 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
 
 
 def _pictures_below(folder: Path, *, besides: Path) -> Iterator[Path]:
-    """Pictures in ``folder`` and below, sorted; no hidden ones, and nothing in ``besides`` (earlier results)."""
+    """Pictures in ``folder`` and below, sorted; no hidden ones, and no earlier results, if those are kept inside."""
     results = besides.resolve()
+    inside = folder.resolve() in results.parents
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and results not in path.resolve().parents:
+        earlier = inside and results in path.resolve().parents
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not earlier:
             yield path
 
 
