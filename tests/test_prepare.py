@@ -92,6 +92,16 @@ def test_everything_wrong_is_named_in_one_go(tmp_path, capsys):
     assert [line.split() for line in output.splitlines() if line.startswith("unreadable")] == [["unreadable", "3", "0"]]
 
 
+def test_without_any_ref_one_line_says_so(tmp_path, capsys):
+    cufed(tmp_path / "set")
+    for path in (tmp_path / "set" / "ref").iterdir():
+        path.unlink()
+    assert prepare.main(["cufed", "--root", "set"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "set/ref: no pictures" in errors[1]
+
+
 def test_cufed5_and_what_is_missing_of_it(tmp_path, capsys):
     cufed5(tmp_path / "made" / "test" / "CUFED5")
     archive = zipped(tmp_path / "made", tmp_path / "archive.zip")

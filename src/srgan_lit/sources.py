@@ -326,11 +326,11 @@ def check(config: DataConfig, scale: int) -> None:
         )
     if small and not config.skip_bad:
         least, message = min(small)
-        fitting = least // scale * scale
-        smaller = f"data.crop={fitting}, or " if fitting else ""
+        ways = [f"data.crop={least // scale * scale}"] if least >= scale else []
+        ways += ["leave them out with data.skip_bad=true"] if good else []
         raise UsageError(
             f"data.crop={config.crop} is larger than {len(small)} of the pictures; the smallest, {message}. "
-            f"Take {smaller}leave them out with data.skip_bad=true"
+            f"Try {' or '.join(ways) or 'larger pictures'}"
         )
     if len({source.album for source in good}) < 2:
         raise UsageError(

@@ -93,11 +93,14 @@ def cufed(root: Path) -> Report:
     report.rows.append(("albums", str(len({sources.cufed_album(name) for name in names["input"]})), ""))
     if pairs != CUFED_PAIRS:
         report.wrong.append(f"{folder}: {pairs} pairs, expected {CUFED_PAIRS}")
-    for part, other in (("input", "ref"), ("ref", "input")):
-        report.wrong.extend(
-            f"{folder / part / name}: {other}/ has no picture of this name"
-            for name in sorted(names[part] - names[other])
-        )
+    if not parts["ref"]:
+        report.wrong.append(f"{folder / 'ref'}: no pictures; input/ alone is enough unless data.use_ref=true")
+    else:
+        for part, other in (("input", "ref"), ("ref", "input")):
+            report.wrong.extend(
+                f"{folder / part / name}: {other}/ has no picture of this name"
+                for name in sorted(names[part] - names[other])
+            )
     _examined(report, parts["input"] + parts["ref"], expected_size=(CUFED_SIDE_PX, CUFED_SIDE_PX))
     return report
 
