@@ -385,6 +385,24 @@ def test_bicubic_takes_the_scale_of_the_other_models(tmp_path, monkeypatch, caps
     assert rows[0]["psnr"] == pytest.approx(expected)
 
 
+def test_two_runs_of_one_name_keep_their_own_scores_and_curves(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a" / "test" / "p.png", picture(40, 40))
+    write(tmp_path / "b" / "test" / "p.png", picture(40, 40, seed=1))
+    for run in ("a/run", "b/run"):
+        generator(tmp_path / run / "generator.safetensors")
+        (tmp_path / run / "metrics.csv").write_text("step,val/psnr\n0,20\n10,24\n")
+    assert evaluate.main(["--model", "a/run", "b/run", "--data", "a/test", "b/test", "--out", "out"]) == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [(row["dataset"], row["model"]) for row in rows] == [
+        ("a/test", "a/run"),
+        ("a/test", "b/run"),
+        ("b/test", "a/run"),
+        ("b/test", "b/run"),
+    ]
+    assert (tmp_path / "out" / "report.html").read_text().count("<polyline") == 2
+
+
 def test_names_are_as_short_as_they_can_be_told_apart(tmp_path):
     for name in ("a/generator.safetensors", "b/generator.safetensors", "c/net.v2.safetensors"):
         generator(tmp_path / name)

@@ -94,29 +94,36 @@ def _once(given: Sequence[str], option: str) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def _models(given: Sequence[str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
+def _names(given: Sequence[str]) -> dict[str, str]:
+    """The display name of each model."""
+    from srgan_lit import checkpoint
+
+    plain = {"bicubic", *checkpoint.bundled_names()}
+    return dict(
+        zip(given, distinct([Path(name) if name in plain else Path(name).resolve() for name in given]), strict=True)
+    )
+
+
+def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
     from srgan_lit import checkpoint, upscalers, upscaling
 
-    loaded: dict[str, Upscaler | None] = {}
+    chosen = upscaling.pick_device(device)
+    networks: dict[str, Upscaler | None] = {}
     failures = []
-    for name in given:
+    for given, name in names.items():
         try:
-            network = None if name == "bicubic" else checkpoint.load_generator(name)
-            loaded[name] = network and upscalers.Network(network, device=upscaling.pick_device(device))
-        except UsageError:
-            raise
+            network = None if given == "bicubic" else checkpoint.load_generator(given)
+            networks[name] = network and upscalers.Network(network, device=chosen)
         except SRGANError as error:
             failures.append(str(error))
-    if not loaded:
+    if not networks:
         raise SRGANError("; ".join(failures))
-    scales = [model.scale for model in loaded.values() if model]
+    scales = [network.scale for network in networks.values() if network]
     if scale and scales and scale != scales[0]:
         raise UsageError(f"--scale {scale}, but the models are x{scales[0]}; leave --scale out")
     baseline = upscalers.Bicubic(scales[0] if scales else scale or 4)
-    plain = {"bicubic", *checkpoint.bundled_names()}
-    names = distinct([Path(name) if name in plain else Path(name).resolve() for name in loaded])
-    return {name: model or baseline for name, model in zip(names, loaded.values(), strict=True)}, failures
+    return {name: network or baseline for name, network in networks.items()}, failures
 
 
 def _sets(given: Sequence[str], scale: int) -> list["TestSet"]:
@@ -147,10 +154,11 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit import evaluation, measures, results
 
     measures.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
-    models, failures = _models(_once(arguments.model, "--model"), arguments.scale, arguments.device)
+    names = _names(_once(arguments.model, "--model"))
+    models, failures = _models(names, arguments.scale, arguments.device)
     sets = _sets(_once(arguments.data, "--data"), evaluation.common_scale(models))
     extra = _extra(arguments)
-    runs = {Path(name).name: Path(name) for name in arguments.model if (Path(name) / "metrics.csv").is_file()}
+    runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
     rows = evaluation.evaluate(
         models,
         sets,
