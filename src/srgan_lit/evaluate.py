@@ -72,8 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 def distinct(paths: Sequence[Path]) -> list[str]:
     """A short name for each path: its last part (a file's without suffix), with as many folders before it as it takes.
 
-    >>> distinct([Path("runs/a/generator.safetensors"), Path("runs/b/generator.safetensors"), Path("srgan.ckpt")])
-    ['a/generator', 'b/generator', 'srgan']
+    ``runs/a/generator.safetensors`` and ``runs/b/generator.safetensors`` are ``a/generator`` and ``b/generator``.
     """
     stems = [path.with_suffix("") if path.is_file() else path for path in paths]
     # x.ckpt and x.safetensors keep their suffixes.
