@@ -1,7 +1,7 @@
 """The comparison strip: what is where, and that it cannot be broken by names and sizes."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srgan_lit import bicubic, crops, evaluation, measures, pictures, results, strip
@@ -35,6 +35,7 @@ def test_names_and_captions_are_drawn_and_do_not_run_into_the_next_column():
     assert np.flatnonzero(changed).max() <= plain.shape[1] // 2
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50), st.integers(1, 4), st.integers(0, 99))
 def test_hardest_boxes_lie_inside_apart_and_in_order(height, width, side, count, seed):
     random = np.random.default_rng(seed)
