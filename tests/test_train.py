@@ -97,10 +97,11 @@ def test_the_bar_shows_rate_time_left_losses_and_scores(whole):
         assert expected in shown
 
 
-def test_report_scores_the_validation_pictures(whole):
+def test_report_scores_the_validation_and_the_test_pictures(whole):
     results = json.loads((whole[0] / "report" / "results.json").read_text())["rows"]
-    assert [row["model"] for row in results] == ["bicubic", "SRResNet", "SRGAN"]
-    assert len({row["n"] for row in results}) == 1
+    assert [(row["dataset"], row["model"]) for row in results] == [
+        (name, model) for name in ("validation", "sample") for model in ("bicubic", "SRResNet", "SRGAN")
+    ]
     logged = [row for row in rows(whole[0]) if row["val/psnr"]]
     assert results[0]["psnr"] == pytest.approx(float(logged[0]["val/psnr_bicubic"]), abs=2e-3)
     assert results[1]["psnr"] == pytest.approx(float(logged[0]["val/psnr"]), abs=2e-3)

@@ -1,10 +1,8 @@
 """Splits, samplers and loaders: what the trainer sees of the data. No pixel maths."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -107,7 +105,7 @@ class SRDataModule(lightning.LightningDataModule):
             return
         config = self.config
         found = sources.training_sources(config)
-        opened = packed.open_packed(found, scale=self.scale, label=_label(config), cache=config.cache)
+        opened = packed.open_packed(found, scale=self.scale, label=sources.label(config), cache=config.cache)
         if opened.bad and not config.skip_bad:
             raise SRGANError(
                 f"{len(opened.bad)} of {len(found)} pictures cannot be used: "
@@ -234,14 +232,3 @@ class SRDataModule(lightning.LightningDataModule):
         if root is None:
             return sources.TestSet(name="none", sources=(), scale=self.scale)
         return sources.test_pairs(root, self.scale)
-
-
-def _label(config: DataConfig) -> str:
-    """The cache's folder: readable, and another for another set of pictures."""
-    if config.name == "sample":
-        return "sample"
-    assert config.root is not None
-    root = Path(config.root).expanduser().resolve()
-    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in root.name)[:40]
-    kind = f"{config.name}-ref" if config.use_ref else config.name
-    return f"{kind}-{readable}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"

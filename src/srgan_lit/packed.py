@@ -7,18 +7,14 @@ code that decodes and shrinks changes (files are compared by size, times and ino
 differ). A lock lets one process pack and the others wait for it.
 """
 
-import concurrent.futures.process
 import contextlib
 import errno
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import secrets
 import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +23,8 @@ from typing import Any
 import filelock
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from srgan_lit import atomic, bicubic, pictures, sources
+from srgan_lit import atomic, bicubic, pictures, processes, sources
 from srgan_lit.errors import SRGANError
 from srgan_lit.sources import Source
 
@@ -263,7 +258,7 @@ def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
     try:
         with part.open("wb") as file:
             file.truncate(needed)
-        for task, done in _decode_all(tasks, needed):
+        for task, done in processes.over(_decode, tasks, doing="packing", in_processes=needed >= _POOL_FROM):
             digests[task.source.name] = done.digests
             if done.wrong is None:
                 good.append((task, done))
@@ -299,41 +294,6 @@ def _no_space(folder: Path, needed: int, free: int) -> str:
         f"{folder}: the packed cache needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
         "name a folder on a larger disk with data.cache=<folder>"
     )
-
-
-def _decode_all(tasks: list[_Task], size: int) -> Iterator[tuple[_Task, _Done]]:
-    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    bar = tqdm(total=len(tasks), desc="packing", unit="picture", disable=None)
-    if processes == 1 or size < _POOL_FROM:
-        with bar:
-            for task in tasks:
-                yield task, _decode(task)
-                bar.update()
-        return
-    # Forked processes need not import the main program (and torch) again.
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
-    pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
-    try:
-        with bar:
-            for task, done in zip(tasks, pool.map(_decode, tasks, chunksize=4), strict=True):
-                yield task, done
-                bar.update()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise SRGANError("a process that decodes pictures was killed, perhaps for want of memory") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()  # a killed parent must not leave workers that go on writing
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _commit(folder: Path, index: dict[str, Any]) -> None:

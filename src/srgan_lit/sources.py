@@ -143,6 +143,17 @@ def _root(config: DataConfig) -> Path:
     return root
 
 
+def label(config: DataConfig) -> str:
+    """The name of the set's packed cache: readable, and another for another set of pictures."""
+    if config.name == "sample":
+        return "sample"
+    assert config.root is not None
+    root = Path(config.root).expanduser().resolve()
+    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in root.name)[:40]
+    kind = f"{config.name}-ref" if config.use_ref else config.name
+    return f"{kind}-{readable}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
+
+
 def held_out(albums: Iterable[str], share: float) -> set[str]:
     """Which albums are for validation: those whose name hashes into the first ``share`` of the hash's range.
 

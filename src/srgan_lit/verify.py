@@ -1,0 +1,144 @@
+"""What is in a data set and what is wrong with it: every picture decoded, counts, sizes and pairs. No torch."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from srgan_lit import pictures, processes, sources
+from srgan_lit.errors import SRGANError, UsageError
+
+CUFED_PAIRS = 11_871
+CUFED_SIDE_PX = 160
+CUFED5_GROUPS = 126
+CUFED5_MEMBERS = 6  # an HR image and five references
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was found. ``rows`` are (what, found, expected) for people; ``wrong`` has one line per fault."""
+
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        """The rows in aligned columns, under a heading."""
+        rows = [("", "found", "expected"), *self.rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Examined:
+    mode: str
+    size: tuple[int, int]  # width, height
+    wrong: str | None
+
+
+def _examine(path: Path) -> _Examined:
+    """Runs in a process of its own."""
+    try:
+        pixels = pictures.read_picture(path).pixels
+        with Image.open(path) as opened:
+            return _Examined(mode=opened.mode, size=(pixels.shape[1], pixels.shape[0]), wrong=None)
+    except SRGANError as error:
+        return _Examined(mode="", size=(0, 0), wrong=str(error))
+
+
+def _examined(report: Report, paths: Sequence[Path], *, expected_size: tuple[int, int] | None) -> None:
+    """Decode every picture, and add sizes, modes and what is wrong."""
+    found = list(processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
+    good = [(path, one) for path, one in found if one.wrong is None]
+    report.wrong.extend(one.wrong for _, one in found if one.wrong is not None)
+    if expected_size is not None:
+        report.wrong.extend(
+            f"{path}: {one.size[0]}x{one.size[1]}, expected {expected_size[0]}x{expected_size[1]}"
+            for path, one in good
+            if one.size != expected_size
+        )
+    expected = f"{expected_size[0]}x{expected_size[1]}" if expected_size is not None else ""
+    report.rows.append(("sizes", _counted(f"{one.size[0]}x{one.size[1]}" for _, one in good), expected))
+    report.rows.append(("modes", _counted(one.mode for _, one in good), ""))
+    if expected_size is None and good:
+        path, least = min(good, key=lambda item: min(item[1].size))
+        report.rows.append(("smallest", f"{least.size[0]}x{least.size[1]} {path.name}", ""))
+    report.rows.append(("unreadable", str(len(found) - len(good)), "0"))
+
+
+def _counted(values: Iterable[str]) -> str:
+    """The most frequent first: ``160x160 (23742), 96x96 (2)``."""
+    counts = Counter(values).most_common()
+    shown = ", ".join(f"{value} ({count})" for value, count in counts[:6])
+    return shown + (f" and {len(counts) - 6} others" if len(counts) > 6 else "")
+
+
+def cufed(root: Path) -> Report:
+    """CUFED: 11,871 pairs of 160x160 pictures, the same names in ``input/`` and ``ref/``.
+
+    Raises:
+        UsageError: there is none in ``root``.
+    """
+    folder = sources.find_cufed(root)
+    if folder is None:
+        raise UsageError(f"{root}: no CUFED there: no folder input/, nor in CUFED/ or train/")
+    parts = {part: sources.find_pictures(folder / part) for part in ("input", "ref")}
+    names = {part: {path.name for path in paths} for part, paths in parts.items()}
+    pairs = len(names["input"] & names["ref"])
+    report = Report()
+    report.rows.append(("pairs", str(pairs), str(CUFED_PAIRS)))
+    report.rows.append(("albums", str(len({sources.cufed_album(name) for name in names["input"]})), ""))
+    if pairs != CUFED_PAIRS:
+        report.wrong.append(f"{folder}: {pairs} pairs, expected {CUFED_PAIRS}")
+    for part, other in (("input", "ref"), ("ref", "input")):
+        report.wrong.extend(
+            f"{folder / part / name}: {other}/ has no picture of this name"
+            for name in sorted(names[part] - names[other])
+        )
+    _examined(report, parts["input"] + parts["ref"], expected_size=(CUFED_SIDE_PX, CUFED_SIDE_PX))
+    return report
+
+
+def cufed5(root: Path) -> Report:
+    """CUFED5: 126 groups, each ``000_0.png`` (HR) to ``000_5.png``.
+
+    Raises:
+        UsageError: there is none in ``root``.
+    """
+    folder = sources.find_cufed5(root)
+    if folder is None:
+        raise UsageError(f"{root}: no CUFED5 there: no 000_0.png, nor in CUFED5/ or test/")
+    found = sorted(path for path in folder.iterdir() if sources.CUFED5_NAME.fullmatch(path.name))
+    groups = sorted({path.name[:3] for path in found})
+    names = {path.name for path in found}
+    report = Report()
+    report.rows.append(("groups", str(len(groups)), str(CUFED5_GROUPS)))
+    report.rows.append(("pictures", str(len(found)), str(CUFED5_GROUPS * CUFED5_MEMBERS)))
+    if len(groups) != CUFED5_GROUPS:
+        report.wrong.append(f"{folder}: {len(groups)} groups, expected {CUFED5_GROUPS}")
+    report.wrong.extend(
+        f"{folder / name}: missing"
+        for group in groups
+        for name in (f"{group}_{member}.png" for member in range(CUFED5_MEMBERS))
+        if name not in names
+    )
+    _examined(report, found, expected_size=None)
+    return report
+
+
+def folder(root: Path) -> Report:
+    """Any tree of pictures.
+
+    Raises:
+        UsageError: no folder, or no pictures in it.
+    """
+    found = sources.find_pictures(root)
+    if not found:
+        raise UsageError(f"{root}: {'no pictures there' if root.is_dir() else 'no such folder'}")
+    report = Report()
+    report.rows.append(("pictures", str(len(found)), ""))
+    _examined(report, found, expected_size=None)
+    return report

@@ -1,0 +1,158 @@
+"""Archives that are whole, damaged or hostile."""
+
+import io
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from srgan_lit import archives
+from srgan_lit.errors import SRGANError
+
+PICTURE = b"any bytes: unpacking does not decode"
+
+
+def zip_of(path, members, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def tar_of(path, members, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for member, content in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+MEMBERS = [
+    ("CUFED/input/H_0_7595161@N07_31_0.png", PICTURE),
+    ("CUFED/ref/ä b.JPG", PICTURE),
+    ("CUFED/readme.txt", b"no picture"),
+    ("__MACOSX/CUFED/input/._H_0.png", b"junk"),
+    ("CUFED/.hidden.png", b"junk"),
+]
+WANTED = ["CUFED/input/H_0_7595161@N07_31_0.png", "CUFED/ref/ä b.JPG"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "deflated", "tar", "gz", "xz"])
+def test_pictures_come_out_and_nothing_else(tmp_path, kind):
+    path = tmp_path / "archive"
+    if kind in ("zip", "deflated"):
+        zip_of(path, MEMBERS, compression=zipfile.ZIP_DEFLATED if kind == "deflated" else zipfile.ZIP_STORED)
+    else:
+        tar_of(path, MEMBERS, "w" if kind == "tar" else f"w:{kind}")
+    assert archives.unpack(path, tmp_path / "out") == 2
+    assert files(tmp_path / "out") == WANTED
+    assert (tmp_path / "out" / WANTED[1]).read_bytes() == PICTURE
+
+
+def link(name, to, kind):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, to
+    return info
+
+
+OUTSIDE = ["../evil.png", "a/../../evil.png", "/evil.png", "..\\evil.png", "C:\\evil.png", "C:evil.png"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("make", [zip_of, tar_of])
+def test_nothing_leaves_the_folder(tmp_path, name, make):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    path = make(tmp_path / "archive", [("good.png", PICTURE), (name, PICTURE)])
+    with pytest.raises(SRGANError, match="outside"):
+        archives.unpack(path, inner / "out")
+    assert [found for found in files(tmp_path) if "evil" in found] == []
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        link("a.png", "/etc/passwd", tarfile.SYMTYPE),
+        link("a.png", "good.png", tarfile.LNKTYPE),
+        link("dir", "/tmp", tarfile.SYMTYPE),
+        link("a.png", "", tarfile.FIFOTYPE),
+        link("a.png", "", tarfile.CHRTYPE),
+    ],
+)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, member):
+    path = tar_of(tmp_path / "archive.tar", [("good.png", PICTURE), (member, b""), ("dir/b.png", PICTURE)])
+    with pytest.raises(SRGANError, match="link or a device"):
+        archives.unpack(path, tmp_path / "out")
+    assert files(tmp_path / "out") == ["good.png"]
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    info = zipfile.ZipInfo("a.png")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path = zip_of(tmp_path / "archive.zip", [(info, "/etc/passwd")])
+    with pytest.raises(SRGANError, match="link or a device"):
+        archives.unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+def test_a_bomb_is_stopped(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 2**20)
+    members = [(f"{number}.png", bytes(2**20)) for number in range(30)]
+    path = tmp_path / "bomb"
+    if kind == "zip":
+        zip_of(path, members, compression=zipfile.ZIP_DEFLATED)
+    else:
+        tar_of(path, members, "w:gz")
+    with pytest.raises(SRGANError, match="no archive of pictures grows so much"):
+        archives.unpack(path, tmp_path / "out")
+    assert sum(found.stat().st_size for found in (tmp_path / "out").iterdir()) <= 2**20
+
+
+@pytest.mark.parametrize("make", ["zip", "tar", "gz", "xz"])
+def test_a_damaged_archive_is_named(tmp_path, make):
+    whole = [(f"{number}.png", bytes(range(256)) * 400) for number in range(20)]
+    path = tmp_path / "archive"
+    zip_of(path, whole) if make == "zip" else tar_of(path, whole, "w" if make == "tar" else f"w:{make}")
+    content = bytearray(path.read_bytes())
+    if make == "zip":  # a flipped byte: the directory is at the end, so a cut one is no zip at all
+        content[1000] ^= 255
+    else:
+        content = content[: len(content) // 2]
+    path.write_bytes(content)
+    with pytest.raises(SRGANError, match=r"archive: damaged or not whole .*fetch it again"):
+        archives.unpack(path, tmp_path / "out")
+
+
+def test_what_is_no_archive(tmp_path):
+    (tmp_path / "page.zip").write_text("<html>Quota exceeded</html>")
+    with pytest.raises(SRGANError, match="no zip or tar archive"):
+        archives.unpack(tmp_path / "page.zip", tmp_path / "out")
+
+
+def test_an_encrypted_zip(tmp_path):
+    path = zip_of(tmp_path / "archive.zip", [("a.png", PICTURE)])
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(SRGANError, match=r"cannot be unpacked .*password"):
+        archives.unpack(path, tmp_path / "out")
+
+
+def test_the_staging_folder_goes_whatever_happens(tmp_path):
+    path = zip_of(tmp_path / "archive.zip", MEMBERS)
+    leftover = tmp_path / ".set.unpacking" / "half.png"
+    leftover.parent.mkdir()
+    leftover.touch()
+    with archives.unpacked(path, tmp_path / "set") as staging:
+        assert files(staging) == WANTED
+    assert not staging.exists()
+    with pytest.raises(KeyboardInterrupt), archives.unpacked(path, tmp_path / "set"):
+        raise KeyboardInterrupt
+    assert not staging.exists()

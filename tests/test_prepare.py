@@ -1,0 +1,214 @@
+"""The command: what it fetches, finds and says, and that it can be killed and started again."""
+
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan_lit import packed, prepare, sources, verify
+from srgan_lit.config import DataConfig
+
+
+def cufed(folder, pairs=6, side=160):
+    for part in ("input", "ref"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for number in range(pairs):
+            pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / f"H_0_759{number}@N07_31_0_105matches93_raw_01.png")
+
+
+def cufed5(folder, groups=3):
+    folder.mkdir(parents=True, exist_ok=True)
+    for group in range(groups):
+        for number in range(6):
+            Image.new("RGB", (50 + group, 40)).save(folder / f"{group:03}_{number}.png")
+
+
+def zipped(folder, path, top=""):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, f"{top}{file.relative_to(folder).as_posix()}")
+    return path
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(verify, "CUFED_PAIRS", 6)
+    monkeypatch.setattr(verify, "CUFED5_GROUPS", 3)
+
+
+@pytest.mark.parametrize("top", ["", "CUFED/", "train/CUFED/", "some release/CUFED/"])
+def test_an_archive_in_any_layout_ends_as_the_same_folder_packed_and_ready(tmp_path, capsys, top):
+    cufed(tmp_path / "made")
+    archive = zipped(tmp_path / "made", tmp_path / "archive.zip", top)
+    assert prepare.main(["cufed", "--archive", str(archive)]) == 0
+    assert tree(tmp_path / "data" / "CUFED") == tree(tmp_path / "made")
+    output, errors = capsys.readouterr()
+    assert "160x160 (12)" in output
+    assert "data.root=data/CUFED" in output
+    assert errors == ""
+    config = DataConfig(name="cufed", root="data/CUFED")
+    packed_before = list((tmp_path / "cache").rglob("pixels.*"))
+    found = sources.training_sources(config)
+    assert len(packed.open_packed(found, scale=4, label=sources.label(config), cache=None)) == 6
+    assert list((tmp_path / "cache").rglob("pixels.*")) == packed_before  # training finds what was packed
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".CUFED.lock", "CUFED"]
+
+
+def test_everything_wrong_is_named_in_one_go(tmp_path, capsys):
+    cufed(tmp_path / "set")
+    (tmp_path / "set" / "ref" / "H_0_7590@N07_31_0_105matches93_raw_01.png").unlink()
+    truncated = tmp_path / "set" / "input" / "H_0_7591@N07_31_0_105matches93_raw_01.png"
+    truncated.write_bytes(truncated.read_bytes()[:5000])
+    (tmp_path / "set" / "input" / "H_0_7592@N07_31_0_105matches93_raw_01.png").write_bytes(b"")
+    (tmp_path / "set" / "ref" / "H_0_7593@N07_31_0_105matches93_raw_01.png").write_text("no picture")
+    Image.new("RGB", (100, 160)).save(tmp_path / "set" / "ref" / "H_0_7594@N07_31_0_105matches93_raw_01.png")
+    assert prepare.main(["cufed", "--root", "set"]) == 1
+    output, errors = capsys.readouterr()
+    lines = errors.splitlines()
+    for number, reason in (
+        (0, "ref/ has no picture of this name"),
+        (1, "not a readable picture"),
+        (2, "not a readable picture"),
+        (3, "not a readable picture"),
+        (4, "100x160, expected 160x160"),
+    ):
+        assert sum(f"759{number}@" in line and reason in line for line in lines) == 1
+    assert "set: 5 pairs, expected 6" in errors
+    assert len(lines) == 6
+    assert [line.split() for line in output.splitlines() if line.startswith("unreadable")] == [["unreadable", "3", "0"]]
+
+
+def test_cufed5_and_what_is_missing_of_it(tmp_path, capsys):
+    cufed5(tmp_path / "made" / "test" / "CUFED5")
+    archive = zipped(tmp_path / "made", tmp_path / "archive.zip")
+    assert prepare.main(["cufed5", "--archive", str(archive), "--to", "here/set 5"]) == 0
+    output = capsys.readouterr().out
+    assert "50x40 (6), 51x40 (6), 52x40 (6)" in output
+    assert "--data 'here/set 5'" in output
+    (tmp_path / "here" / "set 5" / "001_3.png").unlink()
+    assert prepare.main(["cufed5", "--root", "here/set 5"]) == 1
+    assert "001_3.png: missing" in capsys.readouterr().err
+
+
+def test_a_folder_of_ones_own(tmp_path, capsys):
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    Image.new("L", (64, 48)).save(tmp_path / "photos" / "grey.png")
+    Image.new("CMYK", (48, 48)).save(tmp_path / "photos" / "sub" / "print.jpg")
+    assert prepare.main(["folder", "--root", "photos"]) == 0
+    output = capsys.readouterr().out
+    assert "L (1), CMYK (1)" in output or "CMYK (1), L (1)" in output
+    assert "data=folder data.root=photos" in output
+    assert len(list((tmp_path / "cache").rglob("pixels.*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["folder"], "needs --root DIR"),
+        (["folder", "--root", "nowhere"], "no such folder"),
+        (["cufed", "--archive", "nowhere.zip"], "no such file"),
+        (["cufed", "--root", "."], "no CUFED there"),
+        (["cufed5", "--root", "."], "no CUFED5 there"),
+        (["cufed", "--root", ".", "--to", "x"], "--to has no effect"),
+        (["cufed5", "--cache", "x"], "--cache has no effect"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments, said, capsys):
+    assert prepare.main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.count("\n") == 1
+
+
+def test_an_archive_of_something_else_leaves_nothing(tmp_path, capsys):
+    cufed5(tmp_path / "made")
+    archive = zipped(tmp_path / "made", tmp_path / "archive.zip")
+    assert prepare.main(["cufed", "--archive", str(archive)]) == 1
+    assert "no CUFED in it" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".CUFED.lock"]
+
+
+def drive(monkeypatch, download):
+    monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=download))
+
+
+def test_without_a_network_one_line_says_what_to_do(monkeypatch, capsys):
+    def download(**options):
+        raise OSError("HTTPSConnectionPool: Max retries exceeded")
+
+    drive(monkeypatch, download)
+    assert prepare.main(["cufed5"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "no connection" in last
+    assert "https://drive.google.com/file/d/1Fa1mopExA9YGG1RxrCZZn7QFTYXLx6ph/view" in last
+    assert "srgan_lit.prepare cufed5 --archive FILE" in last
+
+
+def test_a_download_goes_on_and_is_tidied_away(tmp_path, monkeypatch, capsys):
+    cufed(tmp_path / "made")
+    whole = zipped(tmp_path / "made", tmp_path / "archive.zip").read_bytes()
+    calls = []
+
+    def download(*, id, output, resume, use_cookies):
+        calls.append(id)
+        assert resume
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        Path(output).write_bytes(whole[:1000] if len(calls) == 2 else whole)
+
+    drive(monkeypatch, download)
+    assert prepare.main(["cufed"]) == 130
+    assert prepare.main(["cufed"]) == 1  # a damaged archive, which must not be kept
+    assert prepare.main(["cufed"]) == 0
+    assert calls == ["1hGHy36XcmSZ1LtARWmGL5OK1IUdWJi3I"] * 3
+    assert tree(tmp_path / "data" / "CUFED") == tree(tmp_path / "made")
+    capsys.readouterr()
+    assert prepare.main(["cufed"]) == 0  # there already: not fetched again
+    assert len(calls) == 3
+    assert "is there already" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".CUFED.lock", "CUFED"]
+
+
+def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(tmp_path):
+    cufed(tmp_path / "made", pairs=150)
+    archive = zipped(tmp_path / "made", tmp_path / "archive.zip", "CUFED/")
+    command = [sys.executable, "-m", "srgan_lit.prepare", "cufed", "--archive", str(archive), "--cache", "packed"]
+    started = time.monotonic()
+    for wait in ("unpacking", "unpacked", "packing"):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            assert time.monotonic() < started + 100
+            if wait == "unpacking" and any(tmp_path.glob("data/.CUFED.unpacking/**/*.png")):
+                break
+            if wait == "unpacked" and (tmp_path / "data" / "CUFED").is_dir():
+                break
+            if wait == "packing" and any(tmp_path.glob("packed/*/pixels.*.part")):
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "150 pairs, expected 11871" in finished.stderr  # another process: its own count
+    assert finished.returncode == 1
+    assert tree(tmp_path / "data" / "CUFED") == tree(tmp_path / "made")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".CUFED.lock", "CUFED"]
+    kept = sorted(path.name.split(".")[0] for path in next((tmp_path / "packed").iterdir()).iterdir())
+    assert kept == ["index", "lock", "pixels"]
+
+
+def test_help_answers_without_torch():
+    code = "import sys, srgan_lit.prepare as p; p.build_parser().format_help(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
