@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -49,10 +50,15 @@ def test_wandb_without_a_key_runs_offline_and_says_how_to_sync(tmp_path, caplog)
     from srgan_lit import dashboard
 
     caplog.set_level("INFO")
+    (tmp_path / "run").mkdir()
     (logger,) = dashboard.wandb_logger(config(tmp_path / "run", "wandb"))
     logger.log_metrics({"train/adversarial": 1.5}, step=3)
     dashboard.finish()
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    for _ in range(100):  # its service writes on for a moment
+        if b"train/adversarial" in written.read_bytes():
+            break
+        time.sleep(0.1)
     assert b"train/adversarial" in written.read_bytes()
     assert f"wandb sync {written.parent}" in caplog.text
 
