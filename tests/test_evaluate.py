@@ -375,7 +375,7 @@ def test_bicubic_takes_the_scale_of_the_other_models(tmp_path, monkeypatch, caps
         "y_full",
     ]
     assert evaluate.main(command) == 0
-    assert "bicubic was given 2 times" in capsys.readouterr().err
+    assert "bicubic was given before" in capsys.readouterr().err
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     half = bicubic.enlarge(bicubic.shrink(picture(40, 40), 2), 2)
     expected = metrics.psnr(
@@ -385,17 +385,42 @@ def test_bicubic_takes_the_scale_of_the_other_models(tmp_path, monkeypatch, caps
     assert rows[0]["psnr"] == pytest.approx(expected)
 
 
-def test_names_are_as_short_as_they_can_be_told_apart(tmp_path):
-    for name in ("a/generator.safetensors", "b/generator.safetensors", "c/net.v2.safetensors"):
-        generator(tmp_path / name)
-    paths = [tmp_path / name for name in ("a/generator.safetensors", "b/generator.safetensors", "c/net.v2.safetensors")]
-    assert evaluate.distinct([*paths, tmp_path / "a", Path("bicubic")]) == [
-        "a/generator",
-        "b/generator",
-        "net.v2",
-        "a",
-        "bicubic",
+def test_two_runs_of_one_name_keep_their_own_scores_and_curves(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a" / "test" / "p.png", picture(40, 40))
+    write(tmp_path / "b" / "test" / "p.png", picture(40, 40, seed=1))
+    for run in ("a/run", "b/run"):
+        generator(tmp_path / run / "generator.safetensors")
+        (tmp_path / run / "metrics.csv").write_text("step,val/psnr\n0,20\n10,24\n")
+    assert evaluate.main(["--model", "a/run", "b/run", "--data", "a/test", "b/test", "--out", "out"]) == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [(row["dataset"], row["model"]) for row in rows] == [
+        ("a/test", "a/run"),
+        ("a/test", "b/run"),
+        ("b/test", "a/run"),
+        ("b/test", "b/run"),
     ]
+    assert (tmp_path / "out" / "report.html").read_text().count("<polyline") == 2
+
+
+def test_names_are_as_short_as_they_can_be_told_apart(tmp_path):
+    files = [tmp_path / name for name in ("a/g.ckpt", "b/g.ckpt", "c/net.v2.safetensors", "x.ckpt", "x.safetensors")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    names = evaluate.distinct([*files, tmp_path / "a", Path("bicubic")])
+    assert names == ["a/g", "b/g", "net.v2", "x.ckpt", "x.safetensors", "a", "bicubic"]
+
+
+def test_a_name_never_leads_out_of_the_folder_it_is_saved_in():
+    # Folders that differ only in what is above the shorter one.
+    assert evaluate.distinct([Path("/a/x"), Path("/b/a/x"), Path("/")]) == ["a/x", "b/a/x", ""]
+
+
+def test_models_may_be_called_like_the_reports_own_pictures(tmp_path):
+    models = {"LR": Bicubic(4), "original": Bicubic(4)}
+    evaluation.evaluate(models, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path)
+    assert (tmp_path / "report.html").read_text().count("data:image/webp") == 4
 
 
 def test_help_does_not_load_torch():

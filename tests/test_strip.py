@@ -1,7 +1,7 @@
 """The comparison strip: what is where, and that it cannot be broken by names and sizes."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srgan_lit import bicubic, crops, evaluation, measures, pictures, results, strip
@@ -12,7 +12,7 @@ def test_each_column_shows_its_picture_and_its_own_box():
     red, blue = np.zeros((200, 300, 3), np.uint8), np.zeros((200, 300, 3), np.uint8)
     red[..., 0] = blue[..., 2] = 255
     blue[150:180, 30:60] = (0, 255, 0)
-    drawn = strip.draw({"one": red, "two": blue}, ["1 dB", "2 dB"], crops.Box(30, 150, 30))
+    drawn = strip.draw([strip.Column("one", red, "1 dB"), strip.Column("two", blue, "2 dB")], crops.Box(30, 150, 30))
     pixels = np.asarray(drawn)
     half = pixels.shape[1] // 2
     left, right = pixels[:, :half], pixels[:, half:]
@@ -26,13 +26,16 @@ def test_each_column_shows_its_picture_and_its_own_box():
 def test_names_and_captions_are_drawn_and_do_not_run_into_the_next_column():
     grey = np.full((64, 64, 3), 128, np.uint8)
     box = crops.Box(0, 0, 24)
-    plain = np.asarray(strip.draw({"a": grey, "b": grey}, ["", ""], box)).astype(int)
-    named = np.asarray(strip.draw({"a" + "W" * 200 + "\n": grey, "b": grey}, ["28.43 dB", ""], box)).astype(int)
+    plain, named = (
+        np.asarray(strip.draw([strip.Column(name, grey, caption), strip.Column("b", grey, "")], box)).astype(int)
+        for name, caption in (("a", ""), ("a" + "W" * 200 + "\n", "28.43 dB"))
+    )
     changed = np.abs(plain - named).max(axis=(0, 2)) > 0
     assert changed.any()
     assert np.flatnonzero(changed).max() <= plain.shape[1] // 2
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50), st.integers(1, 4), st.integers(0, 99))
 def test_hardest_boxes_lie_inside_apart_and_in_order(height, width, side, count, seed):
     random = np.random.default_rng(seed)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
 def distinct(paths: Sequence[Path]) -> list[str]:
     """A short name for each path: its last part (a file's without suffix), with as many folders before it as it takes.
 
-    >>> distinct([Path("runs/a/generator.safetensors"), Path("runs/b/generator.safetensors"), Path("srgan.ckpt")])
-    ['a/generator', 'b/generator', 'srgan']
+    ``runs/a/generator.safetensors`` and ``runs/b/generator.safetensors`` are ``a/generator`` and ``b/generator``.
     """
-    parts = [(path.with_suffix("") if path.is_file() else path).parts for path in paths]
+    stems = [path.with_suffix("") if path.is_file() else path for path in paths]
+    # x.ckpt and x.safetensors keep their suffixes.
+    kept = [path if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems, strict=True)]
+    parts = [path.relative_to(path.anchor).parts for path in kept]
     length = [1] * len(parts)
     while True:
         names = ["/".join(part[-n:]) for part, n in zip(parts, length, strict=True)]
@@ -86,47 +88,49 @@ def distinct(paths: Sequence[Path]) -> list[str]:
         length = [n + more for n, more in zip(length, longer, strict=True)]
 
 
-def _once(given: Sequence[str], option: str) -> list[str]:
-    """``given`` without what was given before, which is said."""
-    for name, count in Counter(given).items():
-        if count > 1:
-            cli.complain(f"{option} {name} was given {count} times: evaluated once")
-    return list(dict.fromkeys(given))
+def _once(given: Sequence[str], option: str, named: Collection[str] = ()) -> dict[str, Path]:
+    """What was given, each once, and its path; those ``named`` are no paths. What was given again is said."""
+    found: dict[Path, str] = {}
+    for name in given:
+        path = Path(name) if name in named else Path(name).resolve()
+        if path in found:
+            cli.complain(f"{option} {name} was given before: evaluated once")
+        found.setdefault(path, name)
+    return {name: path for path, name in found.items()}
 
 
-def _models(given: Sequence[str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
+def _names(given: dict[str, Path]) -> dict[str, str]:
+    return dict(zip(given, distinct(list(given.values())), strict=True))
+
+
+def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
     from srgan_lit import checkpoint, upscalers, upscaling
 
-    loaded: dict[str, Upscaler | None] = {}
+    chosen = upscaling.pick_device(device)
+    networks: dict[str, Upscaler | None] = {}
     failures = []
-    for name in given:
+    for given, name in names.items():
         try:
-            network = None if name == "bicubic" else checkpoint.load_generator(name)
-            loaded[name] = network and upscalers.Network(network, device=upscaling.pick_device(device))
-        except UsageError:
-            raise
+            network = None if given == "bicubic" else checkpoint.load_generator(given)
+            networks[name] = network and upscalers.Network(network, device=chosen)
         except SRGANError as error:
             failures.append(str(error))
-    if not loaded:
+    if not networks:
         raise SRGANError("; ".join(failures))
-    scales = [model.scale for model in loaded.values() if model]
+    scales = [network.scale for network in networks.values() if network]
     if scale and scales and scale != scales[0]:
         raise UsageError(f"--scale {scale}, but the models are x{scales[0]}; leave --scale out")
     baseline = upscalers.Bicubic(scales[0] if scales else scale or 4)
-    plain = {"bicubic", *checkpoint.bundled_names()}
-    names = distinct([Path(name) if name in plain else Path(name).resolve() for name in loaded])
-    return {name: model or baseline for name, model in zip(names, loaded.values(), strict=True)}, failures
+    return {name: network or baseline for name, network in networks.items()}, failures
 
 
-def _sets(given: Sequence[str], scale: int) -> list["TestSet"]:
+def _sets(names: dict[str, str], scale: int) -> list["TestSet"]:
     from dataclasses import replace
 
     from srgan_lit import sources
 
-    sets = [sources.test_pairs(folder, scale) for folder in given]
-    names = distinct([Path(folder).resolve() for folder in given])
-    return [replace(test_set, name=name) for test_set, name in zip(sets, names, strict=True)]
+    return [replace(sources.test_pairs(folder, scale), name=name) for folder, name in names.items()]
 
 
 def _extra(arguments: argparse.Namespace) -> list["Measure"]:
@@ -144,13 +148,14 @@ def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
     if arguments.show < 0:
         raise UsageError(f"--show {arguments.show}: 0 or more")
-    from srgan_lit import evaluation, measures, results
+    from srgan_lit import checkpoint, evaluation, measures, results
 
     measures.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
-    models, failures = _models(_once(arguments.model, "--model"), arguments.scale, arguments.device)
-    sets = _sets(_once(arguments.data, "--data"), evaluation.common_scale(models))
+    names = _names(_once(arguments.model, "--model", {"bicubic", *checkpoint.bundled_names()}))
+    models, failures = _models(names, arguments.scale, arguments.device)
+    sets = _sets(_names(_once(arguments.data, "--data", {"sample"})), evaluation.common_scale(models))
     extra = _extra(arguments)
-    runs = {Path(name).name: Path(name) for name in arguments.model if (Path(name) / "metrics.csv").is_file()}
+    runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
     rows = evaluation.evaluate(
         models,
         sets,

@@ -144,8 +144,11 @@ def comparison(scored: Scored) -> Image.Image:
     """The strip of one scored picture: what each model made of it, and the original."""
     hr = scored.pair.hr
     box = crops.hardest(scored.srs.values(), hr, count=1, side=max(24, min(hr.shape[:2]) // 6))[0]
-    captions = [f"{s.values['psnr']:.2f} dB / {s.values['ssim']:.4f}" for s in scored.scores.values()]
-    return strip.draw({**scored.srs, "original": hr}, [*captions, "PSNR / SSIM"], box)
+    columns = [
+        strip.Column(label, sr, "{psnr:.2f} dB / {ssim:.4f}".format_map(scored.scores[label].values))
+        for label, sr in scored.srs.items()
+    ]
+    return strip.draw([*columns, strip.Column("original", hr, "PSNR / SSIM")], box)
 
 
 def _save(folder: Path, scored: Scored) -> None:

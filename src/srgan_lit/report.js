@@ -1,5 +1,5 @@
 "use strict";
-// One comparison per figure: two of its pictures on top of each other, the right one clipped at the divider.
+// One comparison per figure: two of its pictures on top of each other, each cut off at the divider.
 for (const figure of document.querySelectorAll(".picture")) {
   const find = (selector) => figure.querySelector(selector);
   const pictures = [...figure.querySelectorAll(".stage img")];
@@ -12,6 +12,8 @@ for (const figure of document.querySelectorAll(".picture")) {
 
   function move() {
     const percent = Number(position.value);
+    // Both are cut, or the lower one would shine through at an edge that lies between two screen pixels.
+    pictures[left.value].style.clipPath = `inset(0 ${100 - percent}% 0 0)`;
     pictures[right.value].style.clipPath = left.value === right.value ? "" : `inset(0 0 0 ${percent}%)`;
     divider.style.left = `${percent}%`;
     position.setAttribute("aria-valuetext", `${Math.round(percent)} percent ${left.selectedOptions[0].text}`);

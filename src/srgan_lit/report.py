@@ -65,12 +65,12 @@ def _exhibit(scored: Scored) -> Exhibit:
     hr = scored.pair.hr
     height, width = hr.shape[:2]
     lossless = height * width <= _LOSSLESS_PIXELS
-    pictures = {"LR": scored.pair.lr, **scored.srs, "original": hr}
+    pictures = [("LR", scored.pair.lr), *scored.srs.items(), ("original", hr)]
     return Exhibit(
         name=scored.pair.name,
         width=width,
         height=height,
-        layers=[Layer(label=name, data=_embedded(pixels, lossless=lossless)) for name, pixels in pictures.items()],
+        layers=[Layer(label=name, data=_embedded(pixels, lossless=lossless)) for name, pixels in pictures],
         boxes=crops.hardest(scored.srs.values(), hr, count=3, side=max(24, min(height, width) // 6)),
         scores=scored.scores,
         lossless=lossless,
@@ -110,8 +110,8 @@ class _Section:
         return max(row.n for row in self.rows)
 
     @property
-    def failed(self) -> dict[str, str]:
-        return {name: why for row in self.rows for name, why in row.failed.items()}
+    def failed(self) -> list[tuple[str, str]]:
+        return list(dict.fromkeys(failure for row in self.rows for failure in row.failed.items()))
 
 
 def _best(rows: Sequence[Row], measure: Measure) -> str:

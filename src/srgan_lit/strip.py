@@ -1,6 +1,7 @@
 """The comparison strip of the paper (Ledig et al. 2017, figure 2): models side by side, scores below, a box zoomed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,20 @@ _GAP_PX = 16
 _PAPER, _INK, _FAINT, _MARK = "#ffffff", "#111111", "#555555", "#ffb000"
 
 
-def draw(columns: Mapping[str, NDArray[np.uint8]], captions: Sequence[str], box: crops.Box) -> Image.Image:
+class Column(NamedTuple):
+    """A picture (H, W, 3) uint8, the name above it and a line below, such as "28.43 dB / 0.8111"."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    caption: str
+
+
+def draw(columns: Sequence[Column], box: crops.Box) -> Image.Image:
     """Draw one column per picture: its name, the whole with ``box`` marked, the box enlarged, its caption.
 
-    Args:
-        columns: pictures of one size (H, W, 3) uint8 by name, in order: bicubic, the models, the original.
-        captions: a line for each, such as "28.43 dB / 0.811".
-        box: what is enlarged, by a whole factor where it fits, in every picture alike.
+    The pictures have one size; they are bicubic, the models and the original, from left to right.
     """
-    height, width = next(iter(columns.values())).shape[:2]
+    height, width = columns[0].pixels.shape[:2]
     shown = (_COLUMN_PX, max(1, round(height * _COLUMN_PX / width)))
     title, plain = ImageFont.load_default(size=24), ImageFont.load_default(size=21)
     top = _GAP_PX + 32
@@ -30,8 +36,8 @@ def draw(columns: Mapping[str, NDArray[np.uint8]], captions: Sequence[str], box:
     step = _COLUMN_PX + _GAP_PX
     canvas = Image.new("RGB", (len(columns) * step + _GAP_PX, caption_y + 32 + _GAP_PX), _PAPER)
     pen = ImageDraw.Draw(canvas)
-    for column, ((name, pixels), caption) in enumerate(zip(columns.items(), captions, strict=True)):
-        x = _GAP_PX + column * step
+    for index, (name, pixels, caption) in enumerate(columns):
+        x = _GAP_PX + index * step
         middle = x + _COLUMN_PX // 2
         pen.text((middle, top - 8), _fitted(pen, name, title), font=title, fill=_INK, anchor="ms")
         # A small picture is enlarged with its pixels visible; a large one is only shown small here, and whole
