@@ -18,8 +18,6 @@ from srgan_lit.degradations import Kind, degraded
 from srgan_lit.packed import Packed
 from srgan_lit.pictures import Pair
 
-_PIXEL = np.dtype("V3")
-
 Batch = dict[str, Any]  # lr, hr: uint8 tensors; name: list[str]; of a whole pair also grey: bool
 
 
@@ -29,15 +27,14 @@ def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
 
 def _write_turned(pixels: NDArray[np.uint8], way: int, out: NDArray[np.uint8]) -> None:
     """Copy a square (h, h, 3) to ``out``, turned one of eight ways (0: as it is)."""
-    # One item a pixel: half the time that three items take.
-    source, target = pixels.view(_PIXEL)[..., 0], out.view(_PIXEL)[..., 0]
     if way & 1:
-        source = source.swapaxes(0, 1)
+        pixels = pixels.swapaxes(0, 1)
     if way & 2:
-        source = source[::-1]
+        pixels = pixels[::-1]
     if way & 4:
-        source = source[:, ::-1]
-    target[...] = source
+        pixels = pixels[:, ::-1]
+    for channel in range(3):  # three plain copies of bytes: a third of the time that one of triples takes
+        out[..., channel] = pixels[..., channel]
 
 
 def _draw(seed: int, position: int) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ class Packed:
         self.grey = np.array(index["grey"], dtype=bool)
         self.lr_sizes = np.array(index["lr_sizes"], dtype=np.int64).reshape(-1, 2)  # height, width
         self.scale: int = index["scale"]
-        self._offsets = np.array(index["offsets"], dtype=np.int64)
+        self._offsets: list[int] = index["offsets"]
         self._file, self._bytes = folder / index["pixels"], index["bytes"]
         self._pixels = self._map()
 
@@ -70,13 +70,13 @@ class Packed:
 
     def hr(self, index: int) -> NDArray[np.uint8]:
         """(scale*h, scale*w, 3), read-only."""
-        (height, width), start = self.lr_sizes[index], self._offsets[index]
-        shape = int(height) * self.scale, int(width) * self.scale, 3
+        height, width = self.lr_sizes[index].tolist()
+        shape, start = (height * self.scale, width * self.scale, 3), self._offsets[index]
         return self._pixels[start : start + shape[0] * shape[1] * 3].reshape(shape)
 
     def lr(self, index: int) -> NDArray[np.uint8]:
         """(h, w, 3), read-only."""
-        height, width = map(int, self.lr_sizes[index])
+        height, width = self.lr_sizes[index].tolist()
         start = self._offsets[index] + height * width * 3 * self.scale**2
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
