@@ -33,6 +33,10 @@ def photos(folder, count, size=(40, 40)):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"p{number:03}.png")
 
 
+def loaded(pairs):
+    return [pairs.load(at) for at in range(len(pairs))]
+
+
 SIZES = st.integers(1, 50), st.integers(1, 9), st.integers(1, 4)
 
 
@@ -160,7 +164,7 @@ def test_nothing_is_both_trained_on_and_validated_with(cache):
     data = sample(cache, iterations=60)
     data.setup()
     trained = {name for batch in data.train_dataloader() for name in batch["name"]}
-    validated = {pair.name for pair in data.validation_pairs()}
+    validated = {pair.name for pair in loaded(data.validation_set())}
     assert validated == {f"admiral_{number:02}.png" for number in range(6)}
     assert len(trained) == 35
     assert trained.isdisjoint(validated)
@@ -175,7 +179,7 @@ def test_reference_patches_are_trained_on_but_not_validated_with(tmp_path):
     data = SRDataModule(config, scale=4, seed=0, iterations=78)
     data.setup()
     trained = {name for batch in data.train_dataloader() for name in batch["name"]}
-    assert [pair.name for pair in data.validation_pairs()] == ["input/H_0_24@N07_31_0.png"]
+    assert [pair.name for pair in loaded(data.validation_set())] == ["input/H_0_24@N07_31_0.png"]
     assert len(trained) == 78
     assert not any("24@N07" in name for name in trained)
 
@@ -216,13 +220,13 @@ def test_test_pictures(cache, tmp_path):
     config = DataConfig(name="folder", root=str(tmp_path / "train"), test_root=str(tmp_path), crop=16, cache=cache)
     data = SRDataModule(config, scale=4, seed=0, iterations=1)
     data.setup()
-    assert [pair.name for pair in data.test_pairs()] == ["p000", "p001", "p002"]
+    assert [pair.name for pair in loaded(data.test_set())] == ["p000", "p001", "p002"]
     batch = next(iter(data.test_dataloader()))
     assert batch["lr"].shape == (1, 3, 10, 10)
     without = SRDataModule(
         DataConfig(name="folder", root=str(tmp_path / "train"), cache=cache), scale=4, seed=0, iterations=1
     )
-    assert without.test_pairs() == []
+    assert len(without.test_set()) == 0
     assert len(without.test_dataloader()) == 0
 
 
@@ -237,7 +241,7 @@ def test_bad_and_small_pictures_stop_the_training_or_are_left_out(tmp_path):
     data = SRDataModule(DataConfig(**options, skip_bad=True, batch_size=1), scale=4, seed=0, iterations=5)
     data.setup()
     trained = {name for batch in data.train_dataloader() for name in batch["name"]}
-    validated = {pair.name for pair in data.validation_pairs()}
+    validated = {pair.name for pair in loaded(data.validation_set())}
     assert len(validated) == 1
     assert trained | validated == {f"p{number:03}.png" for number in (0, 2, 3, 4, 6, 7)}
 
@@ -245,7 +249,7 @@ def test_bad_and_small_pictures_stop_the_training_or_are_left_out(tmp_path):
 def test_validation_is_degraded_as_training_is_and_always_the_same(cache):
     data = sample(cache, degradation="real")
     data.setup()
-    first, second = data.validation_pairs(), data.validation_pairs()
+    first, second = loaded(data.validation_set()), loaded(data.validation_set())
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one.lr, other.lr)
         assert not np.array_equal(one.lr, bicubic.shrink(one.hr, 4))

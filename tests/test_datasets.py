@@ -84,7 +84,7 @@ def test_batches_are_uint8_and_channels_last(cache, degradation):
 
 
 def test_whole_pairs_are_what_is_in_the_cache(cache):
-    whole = WholePairs(len(cache), cache.pair)
+    whole = WholePairs("sample", cache.names, cache.pair)
     assert len(whole) == 41
     for index in (0, 6, 40):
         batch = whole[index]

@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -336,6 +337,21 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path, monkeypatch: pytes
     assert upscale(tmp_path / "in.png", "-o", tmp_path / "out.png", "--overwrite") == 1
     assert (tmp_path / "out.png").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
+
+
+def test_a_kill_leaves_no_half_picture(tmp_path: Path, model: Path) -> None:
+    Image.fromarray(drawn(1500, 1500, 3)).save(tmp_path / "in.png")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "srgan_lit.upscale", tmp_path / "in.png", "-o", out, "--tile", "64"]
+    process = subprocess.Popen([*command, "--model", model], stderr=subprocess.DEVNULL)
+    while not (out.is_dir() and any(file.stat().st_size > 10_000 for file in out.iterdir())):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (out / "in.png").exists()
+    assert len(list(out.iterdir())) == 1  # what the kill left is hidden, and no picture to later runs
+    assert upscale(out, "-o", tmp_path / "again") == 1
 
 
 def test_usage_errors(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,20 +147,23 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     for name, tensor in wanted.items():
         if name not in tensors:
             raise SRGANError(f"{source}: tensor {name} is missing; the file does not match its architecture")
+        if tensors[name].is_floating_point() != tensor.is_floating_point():
+            raise SRGANError(f"{source}: tensor {name} is of type {tensors[name].dtype}")
         if tensors[name].shape != tensor.shape:
             raise SRGANError(
                 f"{source}: tensor {name} is {tuple(tensors[name].shape)}, its architecture says {tuple(tensor.shape)}"
             )
     if surplus := sorted(tensors.keys() - wanted.keys()):
         raise SRGANError(f"{source}: tensor {surplus[0]} is not part of its architecture")
-    generator.load_state_dict(tensors)
+    generator.load_state_dict(tensors, assign=True)
 
 
 def _build(architecture: dict[str, int], *, source: str) -> Generator:
     try:
         if any(type(value) is not int or not 0 < value <= 4096 for value in architecture.values()):
             raise ValueError("its values must be whole numbers from 1 to 4096")
-        return Generator(**architecture)
+        with torch.device("meta"):  # shapes alone: what it would be initialised with is replaced at once
+            return Generator(**architecture)
     except (TypeError, ValueError, AttributeError) as error:
         raise SRGANError(f"{source}: no generator has the architecture {architecture!r} ({error})") from error
 

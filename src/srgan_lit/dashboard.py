@@ -16,8 +16,7 @@ def wandb_logger(config: TrainConfig) -> list[Logger]:
     """A started W&B logger; offline where there is no API key; none where the service fails."""
     import wandb
 
-    # Without a key wandb would ask for one at a terminal.
-    offline = os.environ.get("WANDB_MODE") == "offline" or not wandb.api.api_key
+    offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
     try:
         logger = WandbLogger(
             project=config.logger.project,
@@ -34,6 +33,14 @@ def wandb_logger(config: TrainConfig) -> list[Logger]:
     if offline:
         log.info("W&B runs offline; to send it later: wandb sync %s", Path(run.dir).parent)
     return [logger]
+
+
+def _has_key() -> bool:
+    """Whether ``wandb login`` was done on this machine; wandb itself would ask for a key at a terminal."""
+    import requests.utils
+
+    service = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    return bool(os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(service))
 
 
 def finish() -> None:

@@ -4,6 +4,8 @@ Pixels stay uint8 until they are on the device. Tensors have the shape (B, 3, H,
 (B, H, W, 3), which is both how files are and what ``channels_last`` is.
 """
 
+import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +18,8 @@ from srgan_lit.degradations import Kind, degraded
 from srgan_lit.packed import Packed
 from srgan_lit.pictures import Pair
 
+_PIXEL = np.dtype("V3")
+
 Batch = dict[str, Any]  # lr, hr: uint8 tensors; name: list[str]; of a whole pair also grey: bool
 
 
@@ -23,15 +27,22 @@ def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W)
 
 
-def _turn(pixels: NDArray[np.uint8], way: int) -> NDArray[np.uint8]:
-    """One of the eight flips and rotations of a square (0: as it is), as a view."""
+def _write_turned(pixels: NDArray[np.uint8], way: int, out: NDArray[np.uint8]) -> None:
+    """Copy a square (h, h, 3) to ``out``, turned one of eight ways (0: as it is)."""
+    # One item a pixel: half the time that three items take.
+    source, target = pixels.view(_PIXEL)[..., 0], out.view(_PIXEL)[..., 0]
     if way & 1:
-        pixels = pixels.swapaxes(0, 1)
+        source = source.swapaxes(0, 1)
     if way & 2:
-        pixels = pixels[::-1]
+        source = source[::-1]
     if way & 4:
-        pixels = pixels[:, ::-1]
-    return pixels
+        source = source[:, ::-1]
+    target[...] = source
+
+
+def _draw(seed: int, position: int) -> tuple[int, ...]:
+    """Three random 64-bit numbers of a sample. A tenth of the cost of a random generator, which dominated."""
+    return struct.unpack("<3Q", hashlib.blake2b(struct.pack("<2Q", seed, position), digest_size=24).digest())
 
 
 class CropBatches(Dataset[Batch]):
@@ -66,15 +77,19 @@ class CropBatches(Dataset[Batch]):
         for at, (position, picture) in enumerate(request):
             index = int(self.chosen[picture])
             whole_hr, whole_lr = self.packed.hr(index), self.packed.lr(index)
-            rng = np.random.default_rng((self.seed, position, 0))
+            vertical, horizontal, way = _draw(self.seed, position)
             # Cut on the LR grid, so that LR and HR show the same place.
-            top = int(rng.integers(whole_lr.shape[0] - side + 1))
-            left = int(rng.integers(whole_lr.shape[1] - side + 1))
-            way = int(rng.integers(8)) if self.augment else 0
+            top = vertical % (whole_lr.shape[0] - side + 1)
+            left = horizontal % (whole_lr.shape[1] - side + 1)
+            way = way % 8 if self.augment else 0
             small = whole_lr[top : top + side, left : left + side]
             large = whole_hr[top * scale :, left * scale :][: self.crop, : self.crop]
-            small = degraded(whole_hr, (top, left, side, side), small, kind=self.degradation, scale=scale, rng=rng)
-            lr[at], hr[at] = _turn(small, way), _turn(large, way)
+            if self.degradation != "bicubic":
+                rng = np.random.default_rng((self.seed, position, 0))
+                box = top, left, side, side
+                small = degraded(whole_hr, box, small, kind=self.degradation, scale=scale, rng=rng)
+            _write_turned(small, way, lr[at])
+            _write_turned(large, way, hr[at])
             names.append(self.packed.names[index])
         return {"lr": _tensor(lr), "hr": _tensor(hr), "name": names}
 

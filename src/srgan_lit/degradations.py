@@ -99,11 +99,11 @@ def blur_kernel(rng: np.random.Generator) -> NDArray[np.float64]:
 def blurred(pixels: NDArray[np.uint8], kernel: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(H, W, 3) convolved with a square kernel of odd side, border replicated, by Fourier transform."""
     reach = kernel.shape[0] // 2
-    padded = np.pad(pixels.astype(np.float64), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    shape = padded.shape[0] + 2 * reach, padded.shape[1] + 2 * reach
-    product = np.fft.rfft2(padded, shape, axes=(0, 1)) * np.fft.rfft2(kernel, shape)[:, :, None]
-    whole = np.fft.irfft2(product, shape, axes=(0, 1))
-    return _to_uint8(whole[2 * reach : 2 * reach + pixels.shape[0], 2 * reach : 2 * reach + pixels.shape[1]])
+    padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    planes = np.ascontiguousarray(padded.transpose(2, 0, 1), dtype=np.float64)
+    shape = planes.shape[1:]  # what wraps round falls on the first rows and columns, which are cut off
+    whole = np.fft.irfft2(np.fft.rfft2(planes) * np.fft.rfft2(kernel, shape), shape)
+    return _to_uint8(whole[:, 2 * reach :, 2 * reach :].transpose(1, 2, 0))
 
 
 def noisy(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

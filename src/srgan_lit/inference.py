@@ -17,7 +17,7 @@ from srgan_lit import tiling
 from srgan_lit.checkpoint import Ranged
 from srgan_lit.generator import Generator, ResidualBlock, UpsampleStage, fold_batchnorm_
 
-_INNER_TILE = 96  # trunk pixels a side; at this size the tensors after the trunk stay within processor caches
+_INNER_TILE = 192  # trunk pixels a side: about 200 MB of tensors after it with 64 features
 
 
 def _in_place(act: object, *, repeats: int = 1) -> nn.Module:
@@ -46,8 +46,8 @@ def _before_the_shuffle(tail: nn.Conv2d) -> nn.Conv2d:
             for column in range(kernel):
                 y, x = phase // 2 + row - radius, phase % 2 + column - radius
                 moved[:, phase, :, 2 * (y % 2) + x % 2, y // 2 + half, x // 2 + half] = weight[:, :, row, column]
-    made = nn.Conv2d(4 * inputs, 4 * outputs, 2 * half + 1, padding=half)
-    made.weight.data = moved.flatten(2, 3).flatten(0, 1)
+    made = nn.Conv2d(4 * inputs, 4 * outputs, 2 * half + 1, padding=half, device="meta")
+    made.weight = nn.Parameter(moved.flatten(2, 3).flatten(0, 1))
     assert tail.bias is not None
     made.bias = nn.Parameter(tail.bias.detach().repeat_interleave(4))
     return made

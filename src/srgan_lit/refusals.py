@@ -88,7 +88,7 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
         if group:
             return UsageError(f"no such group: {group[1]}.{nearest(group[1], known_keys())}")
         return UsageError(text)
-    if isinstance(error, ValidationError):
+    if isinstance(error, ValidationError) and error.title == TrainConfig.__name__:
         return UsageError("; ".join(_violation(item, choices) for item in error.errors()))
     if isinstance(error, OmegaConfBaseException):
         return UsageError(text)

@@ -174,6 +174,7 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
     )
+    done = 0
     if jobs:
         from tqdm import tqdm
 
@@ -183,6 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress.set_postfix_str(job.source.name, refresh=False)
                 try:
                     _do(job, enlarger, arguments)
+                    done += 1
                 except (SRGANError, OSError, MemoryError) as error:
                     if arguments.debug:
                         raise
@@ -190,6 +192,7 @@ def run(arguments: argparse.Namespace) -> int:
                     failures.append(f"{job.source}: {reason or type(error).__name__}")
     for failure in failures:
         cli.complain(failure)
+    print(f"{done} enlarged, {len(failures)} failed: {arguments.output}")  # noqa: T201
     return 1 if failures else 0
 
 
