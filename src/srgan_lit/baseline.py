@@ -1,0 +1,95 @@
+"""The same networks and data run the way textbook implementations do: what the benchmark compares with.
+
+Contiguous layout, one generator forward for each update, gradients of every weight that a loss reaches (of the
+discriminator's and of VGG's too), Adam not fused, BatchNorm as layers, a file decoded for every sample. The
+results are those of the package, to rounding.
+"""
+
+import copy
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Adam
+
+from srgan_lit import bicubic, images, losses, tiling
+from srgan_lit.discriminator import Discriminator
+from srgan_lit.generator import Generator
+from srgan_lit.pictures import read_picture
+
+
+class TextbookTraining:
+    """Updates as tutorials write them. The networks given are copied.
+
+    ``lr`` is (B, 3, h, w) and ``hr`` (B, 3, H, W), in [0, 1] and contiguous.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator | None = None,
+        perceptual: losses.PerceptualLoss | None = None,
+    ) -> None:
+        self.generator = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
+        self.generator_adam = Adam(self.generator.parameters(), lr=1e-4)
+        if discriminator is not None and perceptual is not None:
+            self.discriminator = copy.deepcopy(discriminator).to(memory_format=torch.contiguous_format)
+            self.discriminator_adam = Adam(self.discriminator.parameters(), lr=1e-4)
+            features = copy.deepcopy(perceptual.features).to(memory_format=torch.contiguous_format)
+            self.features = features.requires_grad_(True)
+
+    def pretrain(self, lr: Tensor, hr: Tensor) -> None:
+        """One update of the generator by the mean squared error."""
+        self.generator_adam.zero_grad()
+        losses.pixel_loss(self.generator(lr), hr, "mse").backward()
+        self.generator_adam.step()
+
+    def adversarial(self, lr: Tensor, hr: Tensor) -> None:
+        """One update of each network: VGG features and 1e-3 of the adversarial term."""
+        self.discriminator_adam.zero_grad()
+        generated = self.discriminator(self.generator(lr).detach())
+        losses.discriminator_loss(self.discriminator(hr), generated).backward()
+        self.discriminator_adam.step()
+
+        self.generator_adam.zero_grad()
+        sr = self.generator(lr)
+        perceptual = F.mse_loss(self.features(sr).float(), self.features(hr).detach().float())
+        (perceptual + 1e-3 * losses.generator_loss(self.discriminator(sr))).backward()
+        self.generator_adam.step()
+
+
+@torch.no_grad()
+def enlarge(pixels: NDArray[np.uint8], generator: Generator, *, tile: int) -> NDArray[np.uint8]:
+    """(h, w, 3) to (scale*h, scale*w, 3), both uint8, by a generator in ``eval()``; ``tile`` 0 is the whole at once."""
+    lr = images.from_pixels(pixels).contiguous().to(next(generator.parameters()).device)
+    if not tile:
+        return images.to_pixels(generator(lr))
+    halo = math.ceil(generator.receptive_radius)
+    return images.to_pixels(tiling.tiled(generator, lr, scale=generator.scale, tile=tile, halo=halo))
+
+
+class Decoded:
+    """As much of ``packed.Packed`` as training samples need, with the file decoded and shrunk whenever one is."""
+
+    def __init__(self, paths: Sequence[Path], *, scale: int) -> None:
+        self.paths, self.scale = paths, scale
+        self.names = [path.name for path in paths]
+        self._read = functools.lru_cache(maxsize=1)(self._decode)  # a sample asks for both of a pair
+
+    def _decode(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        hr = bicubic.crop_to_multiple(read_picture(self.paths[index]).pixels, self.scale)
+        return hr, bicubic.shrink(hr, self.scale)
+
+    def hr(self, index: int) -> NDArray[np.uint8]:
+        """(scale*h, scale*w, 3)."""
+        return self._read(index)[0]
+
+    def lr(self, index: int) -> NDArray[np.uint8]:
+        """(h, w, 3)."""
+        return self._read(index)[1]

@@ -1,0 +1,309 @@
+"""What the benchmark times: each thing the package's way and the textbook's, on the same input. No clock reading
+but that of one run, no statistics, no output.
+"""
+
+import copy
+import gc
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from srgan_lit import baseline, datamodule, images, sources, upscaling
+from srgan_lit.config import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig, WeightsConfig
+from srgan_lit.costs import counting
+from srgan_lit.datasets import Batch, CropBatches
+from srgan_lit.discriminator import Discriminator
+from srgan_lit.generator import Generator
+from srgan_lit.losses import PerceptualLoss, VGGFeatures
+from srgan_lit.module import SRGANModule
+from srgan_lit.pictures import read_picture, write_png
+
+CROP, SCALE = 96, 4
+LOADED = 16  # samples in a batch of the loader: the paper's, whatever is trained on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How large the things timed are."""
+
+    device: torch.device
+    blocks: int
+    batch: int  # crops in a training step
+    side: int  # of the picture enlarged
+    tile: int
+    pictures: int = 200  # files of the loader's data set
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One thing to time. ``ours`` and ``textbook`` each do it once and return seconds.
+
+    ``work`` and ``textbook_work`` say how many ``unit`` that once is; ``multiply_adds`` is the least that ``ours``
+    needs, 0 where there are none.
+    """
+
+    name: str
+    unit: str
+    ours: Callable[[], float]
+    textbook: Callable[[], float]
+    work: float
+    textbook_work: float
+    multiply_adds: int = 0
+    details: dict[str, float] = field(default_factory=dict)
+
+
+def clocked(function: Callable[[], object], device: torch.device) -> Callable[[], float]:
+    """``function`` as one that returns the seconds it took, with what it had started on the device."""
+
+    def run() -> float:
+        _wait(device)
+        start = time.perf_counter()
+        function()
+        _wait(device)
+        return time.perf_counter() - start
+
+    return run
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matrix_product(device: torch.device, arithmetic: str) -> Callable[[], float]:
+    """A function that multiplies two matrices and returns multiply-adds per second.
+
+    ``arithmetic``: ``float32``, ``bfloat16``, or ``tf32``: float32 in TensorFloat-32, as cuDNN convolves by default.
+    """
+    side = 8192 if device.type == "cuda" else 1536
+    dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
+    left, right = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = clocked(lambda: torch.mm(left, right), device)
+
+    def rate() -> float:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if arithmetic == "tf32" else "highest")
+        try:
+            return side**3 / product()
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    rate()
+    return rate
+
+
+# ---------------------------------------------------------------------- training
+
+
+class Steps(SRGANModule):
+    """The training steps of ``SRGANModule``, without a trainer around them."""
+
+    def prepare(self) -> "Steps":
+        """Make the optimizers, and bring the feature loss to the device."""
+        optimizers, _ = self.configure_optimizers()
+        self._by_name: dict[str, Optimizer] = dict(zip(self._names, optimizers, strict=True))
+        self.on_fit_start()
+        return self.train()
+
+    def update(self, name: str, loss: Tensor) -> None:
+        """One step of the optimizer ``name`` down the gradient of ``loss``."""
+        optimizer = self._by_name[name]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _batch(settings: Settings, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Random ``lr`` and ``hr`` (contiguous)."""
+    random = torch.Generator().manual_seed(0)
+    sizes = (CROP // SCALE, CROP)
+    lr, hr = (torch.rand(settings.batch, 3, side, side, generator=random).to(settings.device, dtype) for side in sizes)
+    return lr, hr
+
+
+def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None], settings: Settings) -> Workload:
+    lr, hr = _batch(settings, next(ours.parameters()).dtype)
+    batch = {key: image.contiguous(memory_format=torch.channels_last) for key, image in (("lr", lr), ("hr", hr))}
+    # A step of a copy, so that both sides start from the same weights.
+    counted = copy.deepcopy(ours).prepare()
+    with counting(counted, *filter(None, [counted.perceptual])) as count:
+        counted.training_step(batch, 0)
+    return Workload(
+        name=name,
+        unit="steps",
+        ours=clocked(lambda: ours.training_step(batch, 0), settings.device),
+        textbook=clocked(lambda: textbook(lr, hr), settings.device),
+        work=1,
+        textbook_work=1,
+        multiply_adds=count.multiply_adds,
+    )
+
+
+def pretraining(settings: Settings) -> tuple[Steps, baseline.TextbookTraining]:
+    """Both ways to pretrain, from the same weights."""
+    generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
+    return Steps(generator=generator, phase=phase).prepare(), baseline.TextbookTraining(generator)
+
+
+def adversarial_training(settings: Settings) -> tuple[Steps, baseline.TextbookTraining]:
+    """Both ways to train adversarially, from the same weights. VGG's are random: the arithmetic is the same."""
+    generator, discriminator = (
+        network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
+    )
+    perceptual = PerceptualLoss(VGGFeatures(weights="random").to(settings.device))
+    phase = PhaseConfig(name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=WeightsConfig())
+    ours = Steps(generator=generator, discriminator=discriminator, perceptual=perceptual, phase=phase)
+    return ours.prepare(), baseline.TextbookTraining(generator, discriminator, perceptual)
+
+
+def pretrain(settings: Settings) -> Iterator[Workload]:
+    """A pretraining step."""
+    ours, textbook = pretraining(settings)
+    yield _training("pretraining step", ours, textbook.pretrain, settings)
+
+
+def adversarial(settings: Settings) -> Iterator[Workload]:
+    """Both updates of an adversarial step."""
+    ours, textbook = adversarial_training(settings)
+    yield _training("adversarial step", ours, textbook.adversarial, settings)
+
+
+# ---------------------------------------------------------------------- inference
+
+
+def inference(settings: Settings) -> Iterator[Workload]:
+    """A picture enlarged at once, and in tiles; 8-bit pixels in and out."""
+    generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device).eval()
+    enlarger = upscaling.Enlarger(generator, device=settings.device)
+    photo = read_picture(sources.SAMPLE / "test" / "astronaut.png").pixels
+    pixels = photo[: settings.side, : settings.side]
+    with torch.no_grad(), counting(generator) as count:
+        generator(images.from_pixels(pixels).to(settings.device))
+    megapixels = pixels.shape[0] * pixels.shape[1] * SCALE**2 / 1e6
+
+    def ours(tile: int) -> NDArray[np.uint8]:
+        return np.concatenate(list(upscaling.bands(pixels, enlarger, tile=tile)))
+
+    for name, tile in (("inference, whole", 0), (f"inference, tiles of {settings.tile}", settings.tile)):
+        yield Workload(
+            name=name,
+            unit="megapixels",
+            ours=clocked(lambda tile=tile: ours(tile), settings.device),  # type: ignore[misc]
+            textbook=clocked(lambda tile=tile: baseline.enlarge(pixels, generator, tile=tile), settings.device),  # type: ignore[misc]
+            work=megapixels,
+            textbook_work=megapixels,
+            multiply_adds=count.multiply_adds,  # of the whole: what tiles compute twice is their cost
+        )
+
+
+# ---------------------------------------------------------------------- loading
+
+
+def write_patches(folder: Path, count: int) -> None:
+    """``count`` PNG files of 160x160 as CUFED has them, cut from the embedded pictures."""
+    random = np.random.default_rng(0)
+    photos = [read_picture(path).pixels for path in sources.find_pictures(sources.SAMPLE / "test")]
+    photos = [photo for photo in photos if min(photo.shape[:2]) >= 160]
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        top, left = (int(random.integers(side - 160 + 1)) for side in photo.shape[:2])
+        write_png(folder / f"{number:05}.png", photo[top : top + 160, left : left + 160])
+
+
+def opened(folder: Path, *, batches: int = 1, workers: int = 0) -> datamodule.SRDataModule:
+    """The data module on the pictures in ``folder``, set up; its cache is in there too."""
+    config = DataConfig(
+        name="folder", root=str(folder), cache=f"{folder}.cache", batch_size=LOADED, crop=CROP, workers=workers
+    )
+    made = datamodule.SRDataModule(config, scale=SCALE, seed=0, iterations=batches)
+    made.setup()
+    return made
+
+
+def decoding(data: datamodule.SRDataModule, folder: Path, *, batches: int, workers: int = 0) -> DataLoader[Batch]:
+    """A loader of the samples that ``data`` trains on, decoded from their files."""
+    theirs = data.train_dataloader().dataset
+    assert isinstance(theirs, CropBatches)
+    chosen = [theirs.packed.names[at] for at in theirs.chosen]
+    decoded = baseline.Decoded([folder / name for name in chosen], scale=SCALE)
+    dataset = CropBatches(
+        decoded,  # type: ignore[arg-type]  # has what CropBatches asks for
+        range(len(chosen)),
+        crop=CROP,
+        augment=theirs.augment,
+        degradation=theirs.degradation,
+        seed=theirs.seed,
+    )
+    sampler = datamodule.BatchSampler(
+        len(dataset), batch_size=data.config.batch_size, iterations=batches, seed=data.seed
+    )
+    return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=workers)
+
+
+def _drain(loader: DataLoader[Batch]) -> float:
+    """Seconds for all batches but the first, which starts the workers."""
+    batches = iter(loader)
+    next(batches)
+    start = time.perf_counter()
+    for _ in batches:
+        pass
+    return time.perf_counter() - start
+
+
+def anonymous_bytes() -> int:
+    """Memory of this process that no file backs."""
+    gc.collect()
+    used = psutil.Process().memory_info()
+    return int(used.rss - used.shared) if hasattr(used, "shared") else int(psutil.Process().memory_full_info().uss)
+
+
+def _growth(folder: Path, part: Path, settings: Settings) -> dict[str, float]:
+    """How much more anonymous memory a pass over all pictures takes than one over a quarter of them."""
+    taken = []
+    for each in (part, part, folder):  # the first pass warms the allocator
+        before = anonymous_bytes()
+        data = opened(each, batches=math.ceil(len(sources.find_pictures(each)) / LOADED))
+        _drain(data.train_dataloader())
+        taken.append(anonymous_bytes() - before)
+    pixels = (settings.pictures - settings.pictures // 4) * 160 * 160 * 3
+    return {"anonymous_bytes_more": taken[2] - taken[1], "pixel_bytes_more": pixels}
+
+
+def loader(settings: Settings) -> Iterator[Workload]:
+    """Training samples from the packed cache, against a PNG file decoded for each; in one process and with workers."""
+    ours_batches, decoded_batches = 201, 9  # the first is not timed
+    with tempfile.TemporaryDirectory(prefix="srgan_lit-benchmark-") as temporary:
+        folder, part = Path(temporary) / "all", Path(temporary) / "quarter"
+        for made, count in ((folder, settings.pictures), (part, settings.pictures // 4)):
+            made.mkdir()
+            write_patches(made, count)
+        start = time.perf_counter()
+        opened(folder)
+        packing = settings.pictures / (time.perf_counter() - start)
+        details = {"packing_pictures_per_second": packing, **_growth(folder, part, settings)}
+        for workers in (0, min(4, os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1)):
+            data = opened(folder, batches=ours_batches, workers=workers)
+            ours, textbook = data.train_dataloader(), decoding(data, folder, batches=decoded_batches, workers=workers)
+            yield Workload(
+                name="loader, 1 process" if not workers else f"loader, {workers} workers",
+                unit="samples",
+                ours=lambda ours=ours: _drain(ours),  # type: ignore[misc]
+                textbook=lambda textbook=textbook: _drain(textbook),  # type: ignore[misc]
+                work=(ours_batches - 1) * LOADED,
+                textbook_work=(decoded_batches - 1) * LOADED,
+                details=details if not workers else {},
+            )
