@@ -13,6 +13,7 @@ well as the machine can. Both ways are held to the floor of ours, which is the l
 import argparse
 import dataclasses
 import json
+import math
 import os
 import platform
 import statistics
@@ -165,12 +166,17 @@ def _machine(device: "torch.device") -> dict[str, Any]:
     }
 
 
-def _spread(values: list[float], form: str, *, times: float = 1.0) -> str:
+def _spread(values: list[float], *, times: float = 1.0) -> str:
     """Median, and the range in brackets."""
     if not values:
         return "–"
-    middle, least, most = (format(each * times, form) for each in (statistics.median(values), min(values), max(values)))
+    middle, least, most = (_short(each * times) for each in (statistics.median(values), min(values), max(values)))
     return f"{middle} [{least}, {most}]"
+
+
+def _short(value: float) -> str:
+    """Three significant digits, never an exponent."""
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
@@ -182,19 +188,19 @@ def table(results: Sequence[Result]) -> Iterator[str]:
             (
                 result.name,
                 "ours",
-                _spread([s / result.work for s in result.seconds], ".4g", times=1e3),
-                f"{_spread(result.rate, '.4g')} {result.unit}",
-                _spread(result.share, ".0f", times=100),
-                _spread(result.ratio, ".2f"),
+                _spread([s / result.work for s in result.seconds], times=1e3),
+                f"{_spread(result.rate)} {result.unit}",
+                _spread(result.share, times=100),
+                _spread(result.ratio),
             )
         )
         rows.append(
             (
                 "",
                 "textbook",
-                _spread([s / result.textbook_work for s in result.textbook_seconds], ".4g", times=1e3),
-                f"{_spread(result.textbook_rate, '.4g')} {result.unit}",
-                _spread(result.textbook_share, ".0f", times=100),
+                _spread([s / result.textbook_work for s in result.textbook_seconds], times=1e3),
+                f"{_spread(result.textbook_rate)} {result.unit}",
+                _spread(result.textbook_share, times=100),
                 "",
             )
         )
@@ -233,7 +239,7 @@ def command(arguments: argparse.Namespace) -> int:
         f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"torch {machine['torch']}; B = {settings.blocks}, batches of {settings.batch}; "
         f"medians of {rounds} rounds [least, most]",
-        *(f"matrix product, {name}: {_spread(r, '.4g', times=1e-9)} G multiply-adds/s" for name, r in rates.items()),
+        *(f"matrix product, {name}: {_spread(r, times=1e-9)} G multiply-adds/s" for name, r in rates.items()),
         "",
         *table(results),
     ]

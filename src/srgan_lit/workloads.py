@@ -125,7 +125,7 @@ class Steps(SRGANModule):
         optimizer.step()
 
 
-def _batch(settings: Settings, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+def random_batch(settings: Settings, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Random ``lr`` and ``hr`` (contiguous)."""
     random = torch.Generator().manual_seed(0)
     sizes = (CROP // SCALE, CROP)
@@ -134,7 +134,7 @@ def _batch(settings: Settings, dtype: torch.dtype = torch.float32) -> tuple[Tens
 
 
 def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None], settings: Settings) -> Workload:
-    lr, hr = _batch(settings, next(ours.parameters()).dtype)
+    lr, hr = random_batch(settings, next(ours.parameters()).dtype)
     batch = {key: image.contiguous(memory_format=torch.channels_last) for key, image in (("lr", lr), ("hr", hr))}
     # A step of a copy, so that both sides start from the same weights.
     counted = copy.deepcopy(ours).prepare()

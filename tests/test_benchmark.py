@@ -1,0 +1,229 @@
+"""The benchmark compares like with like, counts right, and writes what it measured. Nothing here is timed."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from srgan_lit import baseline, benchmark, sources, upscaling, workloads
+from srgan_lit.costs import counting
+from srgan_lit.discriminator import Discriminator
+from srgan_lit.generator import Generator
+from srgan_lit.pictures import read_picture
+
+SETTINGS = workloads.Settings(device=torch.device("cpu"), blocks=1, batch=1, side=40, tile=16, pictures=12)
+
+
+@pytest.fixture
+def float64():
+    """Only the algorithm can make a difference."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def differences(network, other, before):
+    """Largest difference of the weights of two networks, and the largest change that either has gone through."""
+    pairs = list(zip(network.parameters(), other.parameters(), before, strict=True))
+    return (
+        max(float((a - b).detach().abs().max()) for a, b, _ in pairs),
+        min(float((a - c).detach().abs().max()) for a, _, c in pairs),
+    )
+
+
+def weights(network):
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+# Two steps move some weight of every layer by a good part of the learning rate, 1e-4. In float64 both ways agree to
+# 1e-12; what is left allows for gradients next to 0, which Adam blows up.
+STEP, TOLERANCE = 1e-5, 1e-9
+
+
+def test_a_pretraining_step_is_the_textbook_s(float64):
+    ours, textbook = workloads.pretraining(SETTINGS)
+    before = weights(ours.generator)
+    lr, hr = workloads.random_batch(SETTINGS, torch.float64)
+    for _ in range(2):
+        ours.training_step({"lr": lr, "hr": hr}, 0)
+        textbook.pretrain(lr, hr)
+    apart, moved = differences(ours.generator, textbook.generator, before)
+    assert apart < TOLERANCE
+    assert moved > STEP
+
+
+def test_an_adversarial_step_is_the_textbook_s(float64):
+    ours, textbook = workloads.adversarial_training(SETTINGS)
+    before = weights(ours.generator), weights(ours.discriminator)
+    lr, hr = workloads.random_batch(SETTINGS, torch.float64)
+    for _ in range(2):
+        ours.training_step({"lr": lr, "hr": hr}, 0)
+        textbook.adversarial(lr, hr)
+    for name, start in zip(("generator", "discriminator"), before, strict=True):
+        apart, moved = differences(getattr(ours, name), getattr(textbook, name), start)
+            assert apart < TOLERANCE, name
+        assert moved > STEP, name
+
+
+def test_the_textbook_has_every_gradient_live_and_its_own_layout():
+    ours, textbook = workloads.adversarial_training(SETTINGS)
+    lr, hr = workloads.random_batch(SETTINGS)
+    textbook.adversarial(lr, hr)
+    for network in (textbook.generator, textbook.discriminator, textbook.features):
+        assert all(parameter.grad is not None for parameter in network.parameters())
+        assert all(p.is_contiguous() for p in network.parameters())
+    assert ours.generator.tail.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not ours.generator.tail.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("tile", [0, 16])
+def test_inference_is_the_textbook_s_to_a_level(tile):
+    torch.manual_seed(0)
+    generator = Generator(blocks=1).eval()
+    for layer in generator.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+    pixels = read_picture(sources.SAMPLE / "test" / "astronaut.png").pixels[:40, :33]
+    ours = np.concatenate(list(upscaling.bands(pixels, upscaling.Enlarger(generator), tile=tile)))
+    theirs = baseline.enlarge(pixels, generator, tile=tile)
+    apart = np.abs(ours.astype(int) - theirs)
+    assert ours.shape == (160, 132, 3)
+    assert apart.max() <= 1
+    assert np.count_nonzero(apart) < 0.001 * apart.size
+    assert ours.std() > 1
+
+
+def test_both_loaders_give_the_same_samples(tmp_path):
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    workloads.write_patches(folder, 12)
+    assert {read_picture(path).pixels.shape for path in folder.iterdir()} == {(160, 160, 3)}
+    data = workloads.opened(folder, batches=3)
+    ours = list(data.train_dataloader())
+    theirs = list(workloads.decoding(data, folder, batches=3))
+    assert len(ours) == len(theirs) == 3
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["lr"].shape == (16, 3, 24, 24)
+        assert one["hr"].shape == (16, 3, 96, 96)
+        assert one["name"] == other["name"]
+        assert torch.equal(one["lr"], other["lr"])
+        assert torch.equal(one["hr"], other["hr"])
+
+
+def test_multiply_adds_by_hand():
+    generator, lr = Generator(blocks=1, features=2, scale=2), torch.rand(3, 3, 4, 5)
+    # Kernel * inputs * outputs * pixels: head, two of the block, trunk_conv, upsampling; tail at 8x10.
+    head = 81 * 3 * 2 * 20
+    forward = head + 3 * (9 * 2 * 2 * 20) + 9 * 2 * 8 * 20 + 81 * 2 * 3 * 80
+    with torch.no_grad(), counting(generator) as count:
+        generator(lr)
+    assert count.multiply_adds == 3 * forward
+    with counting(generator) as count:
+        generator(lr).sum().backward()
+    assert count.multiply_adds == 3 * (3 * forward - head)  # nobody asks for the gradient of lr
+    generator.requires_grad_(False)
+    with counting(generator) as count:
+        generator(lr.requires_grad_()).sum().backward()
+    assert count.multiply_adds == 3 * 2 * forward
+    with counting() as count:
+        generator(lr)
+    assert count.multiply_adds == 0  # the hooks are gone
+
+
+def test_multiply_adds_of_a_discriminator_by_hand():
+    channels, sides = [3, 64, 64, 128, 128, 256, 256, 512, 512], [16, 8, 8, 4, 4, 2, 2, 1]
+    forward = sum(9 * a * b * side**2 for a, b, side in zip(channels, channels[1:], sides, strict=False))
+    with torch.no_grad(), counting(discriminator := Discriminator(crop=16)) as count:
+        discriminator(torch.rand(2, 3, 16, 16))
+    assert count.multiply_adds == 2 * (forward + 512 * 1024 + 1024)
+
+
+def test_what_a_step_needs_is_counted_with_what_it_shares_and_freezes():
+    def forward(network, *shape):
+        with torch.no_grad(), counting(network) as count:
+            network(torch.rand(shape))
+        return count.multiply_adds
+
+    workload = next(workloads.adversarial(SETTINGS))
+    generator, hr = Generator(blocks=1), (1, 3, 96, 96)
+    discriminator, vgg = Discriminator(), workloads.VGGFeatures(weights="random")
+    head, first = 81 * 3 * 64 * 24**2, 9 * 3 * 64 * 96**2  # their inputs' gradients are not computed
+    assert workload.multiply_adds == (
+        3 * forward(generator, 1, 3, 24, 24)
+        - head  # one forward, shared
+        + 2 * (3 * forward(discriminator, *hr) - first)  # learning from hr and from sr
+        + 2 * forward(discriminator, *hr)  # frozen
+        + (1 + 2) * forward(vgg, *hr)  # hr without a graph; sr
+    )
+
+
+def test_ratios_and_shares_are_taken_within_a_round():
+    clock = iter([9.0, 9.0, 2.0, 8.0, 4.0, 4.0])
+    rates = iter([1.0, 1.0, 10.0, 5.0, 5.0, 20.0])
+    workload = workloads.Workload(
+        name="w", unit="steps", ours=lambda: next(clock), textbook=lambda: next(clock), work=2, textbook_work=1,
+        multiply_adds=40,
+    )  # fmt: skip
+    result = benchmark.measured(workload, lambda: next(rates), rounds=2)
+    assert result.seconds == [2, 4]  # the first round is not counted
+    assert result.textbook_seconds == [8, 4]
+    assert result.rate == [1, 0.5]
+    assert result.ratio == [8, 2]
+    assert result.share == [2, 2]
+    assert result.textbook_share == [1, 0.5]
+    assert dataclasses.replace(result, multiply_adds=0).share == []
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "srgan_lit.benchmark", *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_command_measures_the_loader_and_writes_it(tmp_path):
+    path = tmp_path / "speed.json"
+    result = run("--quick", "--only", "loader", "--json", path, "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    assert "loader, 1 process" in result.stdout
+    assert "inference" not in result.stdout
+    assert "Other load" in result.stdout
+    written = json.loads(path.read_text())
+    assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results"}
+    assert written["machine"]["threads"] >= 1
+    assert written["machine"]["torch"] == torch.__version__
+    assert written["settings"]["rounds"] == 5
+    assert [row["unit"] for row in written["results"]] == ["samples", "samples"]
+    for row in written["results"]:
+        assert len(row["seconds"]) == len(row["textbook_seconds"]) == len(row["ratio"]) == 5
+        assert min(row["seconds"] + row["textbook_seconds"] + row["product_rate"]) > 0
+        assert row["share"] == []
+    assert set(written["results"][0]["details"]) >= {"packing_pictures_per_second", "anonymous_bytes_more"}
+    assert len(written["matrix_product"]["float32"]) == 5 + 2 * 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--batch", "0"], "--batch 0"),
+        (["--json", "nowhere/x.json"], "no folder nowhere"),
+        (["--only", "training"], "invalid choice: 'training'"),
+        pytest.param(
+            ["--device", "cuda"],
+            "not on this machine",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="is"),
+        ),
+    ],
+)
+def test_wrong_usage_is_refused_before_anything_is_measured(arguments, said, capsys):
+    try:
+        status = benchmark.main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert said in capsys.readouterr().err
