@@ -66,7 +66,7 @@ def test_an_adversarial_step_is_the_textbook_s(float64):
         textbook.adversarial(lr, hr)
     for name, start in zip(("generator", "discriminator"), before, strict=True):
         apart, moved = differences(getattr(ours, name), getattr(textbook, name), start)
-            assert apart < TOLERANCE, name
+        assert apart < TOLERANCE, name
         assert moved > STEP, name
 
 

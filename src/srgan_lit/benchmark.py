@@ -40,7 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
         "Time training steps, inference and loading, next to the same written the textbook way, and say what share "
         "of the machine's matrix-product rate they reach.",
     )
-    parser.add_argument("--quick", action="store_true", help="5 blocks, batches of 4, 5 rounds: about a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="5 blocks, batches of 4, 5 rounds: a minute or two; else 16 blocks"
+    )
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--batch", type=int, metavar="N", help="crops per step (default: 16, or 4 if memory is short)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -181,7 +183,7 @@ def _short(value: float) -> str:
 
 def table(results: Sequence[Result]) -> Iterator[str]:
     """Lines of the table: each workload, ours and the textbook's way."""
-    header = ("", "way", "ms", "per second", "% of floor", "ratio")
+    header = ("", "way", "ms for one", "per second", "% of floor", "ratio")
     rows = [header]
     for result in results:
         rows.append(
@@ -248,7 +250,7 @@ def command(arguments: argparse.Namespace) -> int:
             "",
             f"packing, once: {details['packing_pictures_per_second']:.0f} pictures/s; with "
             f"{details['pixel_bytes_more'] / 1e6:.1f} MB more of pictures a pass over them takes "
-            f"{details['anonymous_bytes_more'] / 1e6:.1f} MB more of anonymous memory",
+            f"{details['anonymous_bytes_more'] / 1e6:+.1f} MB of anonymous memory",
         ]
     out += [
         "",
