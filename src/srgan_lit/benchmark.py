@@ -215,6 +215,8 @@ def command(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise UsageError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
+    if arguments.batch is not None and not {"pretrain", "adversarial"} & set(arguments.only):
+        raise UsageError(f"--batch {arguments.batch} has no effect without pretrain or adversarial; leave it out")
     from tqdm import tqdm
 
     from srgan_lit import workloads

@@ -2,7 +2,6 @@
 but that of one run, no statistics, no output.
 """
 
-import copy
 import gc
 import math
 import os
@@ -125,21 +124,17 @@ class Steps(SRGANModule):
         optimizer.step()
 
 
-def random_batch(settings: Settings, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Random ``lr`` and ``hr`` (contiguous)."""
-    random = torch.Generator().manual_seed(0)
-    sizes = (CROP // SCALE, CROP)
-    lr, hr = (torch.rand(settings.batch, 3, side, side, generator=random).to(settings.device, dtype) for side in sizes)
+def random_batch(settings: Settings) -> tuple[Tensor, Tensor]:
+    """Random ``lr`` and ``hr``, contiguous."""
+    lr, hr = (torch.rand(settings.batch, 3, side, side, device=settings.device) for side in (CROP // SCALE, CROP))
     return lr, hr
 
 
 def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None], settings: Settings) -> Workload:
-    lr, hr = random_batch(settings, next(ours.parameters()).dtype)
+    lr, hr = random_batch(settings)
     batch = {key: image.contiguous(memory_format=torch.channels_last) for key, image in (("lr", lr), ("hr", hr))}
-    # A step of a copy, so that both sides start from the same weights.
-    counted = copy.deepcopy(ours).prepare()
-    with counting(counted, *filter(None, [counted.perceptual])) as count:
-        counted.training_step(batch, 0)
+    with counting(ours, *filter(None, [ours.perceptual])) as count:
+        ours.training_step(batch, 0)
     return Workload(
         name=name,
         unit="steps",
@@ -295,7 +290,7 @@ def loader(settings: Settings) -> Iterator[Workload]:
         opened(folder)
         packing = settings.pictures / (time.perf_counter() - start)
         details = {"packing_pictures_per_second": packing, **_growth(folder, part, settings)}
-        for workers in (0, min(4, os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1)):
+        for workers in (0, min(4, os.cpu_count() or 1)):
             data = opened(folder, batches=ours_batches, workers=workers)
             ours, textbook = data.train_dataloader(), decoding(data, folder, batches=decoded_batches, workers=workers)
             yield Workload(
