@@ -115,9 +115,9 @@ def _job(cfg: "DictConfig") -> float:
         overrides = [override.lstrip("+~") for override in context.overrides.task]
         OmegaConf.set_struct(cfg, False)
         cfg.run_dir = context.runtime.output_dir
-        if cfg.resume is not None:
-            cfg = resume.configuration(cfg, overrides)
         try:
+            if cfg.resume is not None:
+                cfg = resume.configuration(cfg, overrides)
             config = configuration(cfg)
             checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
             sources.check(config.data, config.model.scale)
