@@ -30,8 +30,8 @@ demo: setup
 	@echo "  a picture four times larger     $(DEMO)/upscaled/chelsea.png"
 
 test: setup
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests notebooks
+	$(BIN)/ruff check src tests notebooks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
@@ -39,8 +39,8 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 format: setup
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests notebooks
+	$(BIN)/ruff check --fix src tests notebooks
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

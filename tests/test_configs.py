@@ -106,7 +106,7 @@ REFUSED = {
     ("seed=-1",): "seed=-1",
     ("model.blocks",): "key=value",
     ("data.root=my photos (1)",): "quotes",
-    ("experiment=demo", "data.crop=50"): "data.crop=50 is no multiple of model.scale=4; try data.crop=48",
+    ("experiment=demo", "data.crop=50"): "data.crop=50 is not a multiple of model.scale=4; take data.crop=48",
     ("experiment=demo", "data.crop=12"): "the discriminator needs 16 pixels",
     ("experiment=srresnet", "perceptual.layer=2_2"): "perceptual.layer has no effect",
     ("experiment=srresnet", "phase.weights.mse=1"): "phase.weights.mse has no effect with phase=pretrain",
