@@ -20,13 +20,13 @@ setup: .venv/.ready
 demo: setup
 	@rm -rf $(DEMO)
 	$(BIN)/python -m srgan_lit.train experiment=demo run_dir=$(DEMO)
-	$(BIN)/python -m srgan_lit.evaluate --model bicubic $(DEMO)/srresnet.safetensors $(DEMO) \
-		--data sample --out $(DEMO)/evaluation
 	$(BIN)/python -m srgan_lit.upscale src/srgan_lit/sample/test/chelsea.png --model $(DEMO) -o $(DEMO)/upscaled
 	@echo
+	@cat $(DEMO)/report/results.md
+	@echo
 	@echo "Everything is in $(DEMO):"
-	@echo "  a report to open in a browser   $(DEMO)/evaluation/report.html"
-	@echo "  the comparison picture          $(DEMO)/evaluation/comparison.png"
+	@echo "  a report to open in a browser   $(DEMO)/report/report.html"
+	@echo "  the comparison picture          $(DEMO)/report/comparison.png"
 	@echo "  a picture four times larger     $(DEMO)/upscaled/chelsea.png"
 
 test: setup
