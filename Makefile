@@ -20,18 +20,18 @@ setup: .venv/.ready
 demo: setup
 	@rm -rf $(DEMO)
 	$(BIN)/python -m srgan_lit.train experiment=demo run_dir=$(DEMO)
-	$(BIN)/python -m srgan_lit.evaluate --model bicubic $(DEMO)/srresnet.safetensors $(DEMO) \
-		--data sample --out $(DEMO)/evaluation
 	$(BIN)/python -m srgan_lit.upscale src/srgan_lit/sample/test/chelsea.png --model $(DEMO) -o $(DEMO)/upscaled
 	@echo
+	@cat $(DEMO)/report/results.md
+	@echo
 	@echo "Everything is in $(DEMO):"
-	@echo "  a report to open in a browser   $(DEMO)/evaluation/report.html"
-	@echo "  the comparison picture          $(DEMO)/evaluation/comparison.png"
+	@echo "  a report to open in a browser   $(DEMO)/report/report.html"
+	@echo "  the comparison picture          $(DEMO)/report/comparison.png"
 	@echo "  a picture four times larger     $(DEMO)/upscaled/chelsea.png"
 
 test: setup
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests notebooks
+	$(BIN)/ruff check src tests notebooks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
@@ -39,8 +39,8 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 format: setup
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests notebooks
+	$(BIN)/ruff check --fix src tests notebooks
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -193,6 +193,14 @@ def test_a_download_goes_on_and_is_tidied_away(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".CUFED.lock", "CUFED"]
 
 
+def test_a_run_killed_between_moving_and_tidying_up_is_tidied_by_the_next(tmp_path, capsys):
+    cufed(tmp_path / "data" / "CUFED")
+    (tmp_path / "data" / ".CUFED.unpacking" / "CUFED").mkdir(parents=True)
+    archive = zipped(tmp_path / "data" / "CUFED", tmp_path / "archive.zip", "CUFED/")
+    prepare.main(["cufed", "--archive", str(archive), "--no-pack"])
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".CUFED.lock", "CUFED"]
+
+
 def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(tmp_path):
     cufed(tmp_path / "made", pairs=150)
     archive = zipped(tmp_path / "made", tmp_path / "archive.zip", "CUFED/")

@@ -170,3 +170,10 @@ def test_init_from_another_shape_is_refused_with_what_to_type(whole, tmp_path):
     result = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
     assert result.returncode == 2
     assert "add model.features=8" in result.stderr
+
+
+def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(tmp_path):
+    result = train(tmp_path / "run", "dry_run=true", "phase.pretrain.iterations=7000")
+    for expected in ("generator", "discriminator", "parameters", "7,000 iterations at", "validation", "hours", "MB"):
+        assert expected in result.stdout
+    assert not (tmp_path / "run").exists()

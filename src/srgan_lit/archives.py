@@ -100,10 +100,20 @@ def unpacked(archive: Path, target: Path) -> Iterator[Path]:
 
     Move what is wanted of it to ``target``. What an interrupted run left is removed first.
     """
-    staging = target.with_name(f".{target.name}.unpacking")
-    shutil.rmtree(staging, ignore_errors=True)
+    staging = staging_of(target)
+    tidy(target)
     try:
         unpack(archive, staging)
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        tidy(target)
+
+
+def staging_of(target: Path) -> Path:
+    """Where an archive is unpacked before ``target`` comes into being."""
+    return target.with_name(f".{target.name}.unpacking")
+
+
+def tidy(target: Path) -> None:
+    """Remove what an interrupted run left beside ``target``."""
+    shutil.rmtree(staging_of(target), ignore_errors=True)

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
     return made
 
 
-def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
+def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback] = ()) -> L.Trainer:
     """A Lightning trainer that counts iterations; ``iteration`` is where a resumed run goes on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -138,7 +139,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0) -> L.Trainer:
         log_every_n_steps=1,  # ``Curves`` has its own interval
         logger=loggers(config, iteration=iteration),
         plugins=[WholeCheckpointIO()],
-        callbacks=callbacks,
+        callbacks=[*callbacks, *also],
         default_root_dir=run_dir,
         enable_model_summary=False,
         benchmark=True,

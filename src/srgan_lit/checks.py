@@ -39,10 +39,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             if key == ignored or key.startswith(f"{ignored}."):
                 raise UsageError(f"{key} has no effect: {reason}; leave it out")
 
-    data, scale, phase = config.data, config.model.scale, config.phase
-    if data.crop % scale:
-        near = max(scale, data.crop - data.crop % scale)
-        raise UsageError(f"data.crop={data.crop} is no multiple of model.scale={scale}; try data.crop={near}")
+    data, phase = config.data, config.phase
     if phase.adversarial and data.crop < SMALLEST_JUDGED:
         raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")
     if phase.name == "adversarial" and config.init_from is None:

@@ -84,11 +84,14 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
 
     import filelock
 
+    from srgan_lit import archives
+
     target.parent.mkdir(parents=True, exist_ok=True)
     download = target.with_name(f"{target.name}.download")
     with filelock.FileLock(target.parent / f".{target.name}.lock"):  # two of us at once: the second finds it done
         if target.is_dir() and any(target.iterdir()):
-            download.unlink(missing_ok=True)  # a run that was killed between moving and tidying up
+            archives.tidy(target)  # a run may have been killed between moving and tidying up
+            download.unlink(missing_ok=True)
             cli.complain(f"{target} is there already and is checked as it is; --to names another folder")
             return target
         if arguments.archive is not None:

@@ -98,7 +98,7 @@ def configuration(cfg: "DictConfig") -> "TrainConfig":
 
 
 def _discard(run_dir: Path) -> None:
-    """Remove the run directory that Hydra made, if nothing else is in it: a refused command leaves no trace."""
+    """Remove the run directory that Hydra made, if nothing else is in it: refusals and dry runs leave none."""
     if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= {".hydra", "train.log"}:
         shutil.rmtree(run_dir)
 
@@ -125,7 +125,14 @@ def _job(cfg: "DictConfig") -> float:
             _discard(Path(context.runtime.output_dir))
             raise
 
-        from srgan_lit.training import train  # seconds to import, so after everything that can be refused
+        # Seconds to import, so after everything that can be refused.
+        if config.dry_run:
+            from srgan_lit.rehearsal import rehearse
+
+            rehearse(config)
+            _discard(Path(context.runtime.output_dir))
+            return 0.0
+        from srgan_lit.training import train
 
         return train(config)
 
