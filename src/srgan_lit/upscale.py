@@ -45,7 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
         "-o", "--output", required=True, type=Path, metavar="OUT", help="folder; or a picture file, for one picture"
     )
     parser.add_argument(
-        "--model", default="srgan", help="bundled name, .safetensors, run directory, .ckpt, or bicubic (default: srgan)"
+        "--model",
+        help="bundled name, .safetensors, run directory, .ckpt, or bicubic (default: srgan, or srresnet without it)",
     )
     parser.add_argument(
         "--fidelity",
@@ -200,15 +201,16 @@ def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
     from srgan_lit import checkpoint, resampling, upscaling
 
     device = upscaling.pick_device(arguments.device)
+    model = arguments.model or ("srgan" if "srgan" in checkpoint.bundled_names() else "srresnet")
     generator: Any
-    if arguments.model == "bicubic":
+    if model == "bicubic":
         if arguments.fidelity is not None:
             raise UsageError("--fidelity blends two networks; bicubic is none")
         generator = resampling.Bicubic()
     elif arguments.fidelity is not None:
-        generator = checkpoint.load_blend(arguments.model, fidelity=arguments.fidelity)
+        generator = checkpoint.load_blend(model, fidelity=arguments.fidelity)
     else:
-        generator = checkpoint.load_generator(arguments.model)
+        generator = checkpoint.load_generator(model)
     return upscaling.Enlarger(
         generator,
         device=device,
