@@ -147,15 +147,18 @@ def test_a_blend_needs_two_of_one_shape(tmp_path: Path) -> None:
 
 
 def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
-    from srgan_lit import metrics, sources, upscalers
+    from srgan_lit import images, metrics, sources, upscalers
 
     model, rule = upscalers.Network(load_generator("srresnet")), metrics.protocol("y_shave4")
     pictures = sources.test_pairs("sample", 4)
+    gains = []
     for index in range(len(pictures)):
         pair = pictures.load(index)
         hr = images.from_pixels(pair.hr)
-        psnr = {
-            name: metrics.psnr(images.from_pixels(each(pair.lr)), hr, rule, grey=pair.grey).item()
-            for name, each in {"model": model, "bicubic": upscalers.Bicubic(4)}.items()
-        }
-        assert psnr["model"] > psnr["bicubic"] + 0.5, pair.name
+        ours, bicubic = (
+            metrics.psnr(images.from_pixels(each(pair.lr)), hr, rule, grey=pair.grey).item()
+            for each in (model, upscalers.Bicubic(4))
+        )
+        gains.append(ours - bicubic)
+    assert min(gains) > 0.4
+    assert sum(gains) / len(gains) > 1.2, "MODELS.md says 1.28 dB"
