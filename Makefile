@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: setup demo test test-slow format clean
+.PHONY: setup demo test format clean
 
 setup: .venv/.ready
 
@@ -33,10 +33,7 @@ test: setup
 	$(BIN)/ruff format --check src tests notebooks
 	$(BIN)/ruff check src tests notebooks
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
-
-test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: setup
 	$(BIN)/ruff format src tests notebooks

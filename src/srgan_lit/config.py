@@ -160,7 +160,6 @@ class TrainerConfig:
     devices: Count = 1
     num_nodes: Count = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    strategy: Literal["auto", "ddp"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
