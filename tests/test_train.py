@@ -140,6 +140,14 @@ def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, step):
     )
 
 
+def test_a_directory_that_holds_a_run_is_not_written_into(whole):
+    before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("*.safetensors")}
+    result = subprocess.run(command(whole[0]), capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2
+    assert "holds a run already; go on with resume=" in result.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in whole[0].rglob("*.safetensors")}
+
+
 def test_resume_refuses_another_run(whole):
     result = subprocess.run(
         [sys.executable, "-m", "srgan_lit.train", f"resume={whole[0]}", "model.blocks=2"],
@@ -177,3 +185,24 @@ def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(tmp_path):
     for expected in ("generator", "discriminator", "parameters", "7,000 iterations at", "validation", "hours", "MB"):
         assert expected in result.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_train_both_phases_and_one_writes(whole, tmp_path):
+    run_dir = tmp_path / "run"
+    result = train(
+        run_dir,
+        *PRETRAIN,
+        "phase.adversarial.iterations=6",
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "data.batch_size=1",
+    )
+    steps = [int(row["step"]) for row in rows(run_dir) if row["learning_rate/generator"]]
+    assert steps == list(range(1, 13)), "each iteration once"
+    assert result.stdout.count("The generator is") == 1
+    validated = [row for row in rows(run_dir) if row["val/psnr_bicubic"]]
+    alone = [row for row in rows(whole[0]) if row["val/psnr_bicubic"]]
+    assert len(validated) == len(alone) == 2
+    for ours, theirs in zip(validated, alone, strict=True):  # the mean over all pictures, whoever scored them
+        assert float(ours["val/psnr_bicubic"]) == pytest.approx(float(theirs["val/psnr_bicubic"]), abs=1e-4)
+    assert not tensors_equal(run_dir / "srresnet.safetensors", run_dir / "generator.safetensors")

@@ -103,6 +103,18 @@ def _discard(run_dir: Path) -> None:
         shutil.rmtree(run_dir)
 
 
+def _claim(run_dir: Path) -> None:
+    """Make ``config.yaml``, which training fills: of two runs in one directory the second is refused."""
+    from srgan_lit.errors import UsageError
+
+    try:
+        (run_dir / "config.yaml").touch(exist_ok=False)
+    except FileExistsError:
+        raise UsageError(
+            f"{run_dir} holds a run already; go on with resume={run_dir}, or name another run_dir"
+        ) from None
+
+
 def _job(cfg: "DictConfig") -> float:
     """One training of a run or multirun; returns its objective."""
     with one_line_errors():  # here too, because Hydra prints what leaves a job
@@ -132,6 +144,8 @@ def _job(cfg: "DictConfig") -> float:
             rehearse(config)
             _discard(Path(context.runtime.output_dir))
             return 0.0
+        if config.resume is None and "LOCAL_RANK" not in os.environ:  # the other ranks share what rank 0 claimed
+            _claim(Path(context.runtime.output_dir))
         from srgan_lit.training import train
 
         return train(config)
