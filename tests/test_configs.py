@@ -115,7 +115,7 @@ REFUSED = {
     ("experiment=demo", "init_from=gone/generator.safetensors"): "init_from=gone/generator.safetensors: no such file",
     ("perceptual.backbone=vgg16", "perceptual.layer=5_4"): "perceptual.layer=5_3",
     ("experiment=demo", "phase.pretrain.decay_at=[0.5]"): "phase.pretrain.schedule is cosine",
-    ("experiment=demo", "phase.adversarial.warmup=60"): "warmup=60 must be shorter",
+    ("experiment=demo", "phase.adversarial.warmup=100"): "warmup=100 must be shorter",
     ("experiment=demo", "trainer.precision=16-mixed"): "needs a GPU",
     ("experiment=srgan",): "data.root",
     ("data=folder",): "data.root",

@@ -7,7 +7,7 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SHORT = (
-    "model.blocks=1 model.features=8 phase.pretrain.iterations=4 phase.pretrain.warmup=0 "
+    "init_from=null model.blocks=1 model.features=8 phase.pretrain.iterations=4 phase.pretrain.warmup=0 "
     "phase.adversarial.iterations=2 data.batch_size=2 validate_every=2 checkpoint_every=2 log_every=1"
 )
 

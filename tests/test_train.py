@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from srgan_lit.checkpoint import load_generator, read_metadata
 
 TINY = [
-    "experiment=demo", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
+    "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
     "validate_every=6", "checkpoint_every=2", "log_every=1",
 ]  # fmt: skip
 
@@ -24,15 +24,12 @@ TINY = [
 PRETRAIN = ["phase.pretrain.iterations=6", "phase.pretrain.warmup=0"]
 
 
-def command(run_dir, *arguments, experiment=True):
-    tiny = TINY if experiment else []
-    return [sys.executable, "-m", "srgan_lit.train", *tiny, f"run_dir={run_dir}", *arguments]
+def command(run_dir, *arguments):
+    return [sys.executable, "-m", "srgan_lit.train", *TINY, f"run_dir={run_dir}", *arguments]
 
 
-def train(run_dir, *arguments, experiment=True):
-    result = subprocess.run(
-        command(run_dir, *arguments, experiment=experiment), capture_output=True, text=True, timeout=300
-    )
+def train(run_dir, *arguments):
+    result = subprocess.run(command(run_dir, *arguments), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return result
 
