@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from srgan_lit import atomic, pixels, png
+from srgan_lit import atomic, pictures, pixels, png
 from srgan_lit.errors import SRGANError
 
 Pixels = NDArray[Any]
@@ -69,13 +69,14 @@ class Frame:
 class Opened:
     """An open picture file: ``info``, and ``frame(n)``."""
 
-    def __init__(self, path: Path, image: Image.Image) -> None:
-        self._path, self._image = path, image
+    def __init__(self, path: Path, image: Image.Image, *, max_pixels: int) -> None:
+        self._path, self._image, self._max_pixels = path, image, max_pixels
         self._exif = image.getexif()
         self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
         self.format = image.format or ""
         # An MPO is a camera's JPEG with more views of the same picture behind it.
         frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
+        self._refuse_bomb(frames)
         durations = []
         if frames > 1 and self.format != "TIFF":
             for number in range(frames):
@@ -94,6 +95,15 @@ class Opened:
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
         )
 
+    def _refuse_bomb(self, frames: int = 1) -> None:
+        width, height = self._image.size
+        if width * height * frames > self._max_pixels:
+            each = f"{frames} frames of " if frames > 1 else ""
+            raise SRGANError(
+                f"{each}{width}x{height} pixels are over the limit of {self._max_pixels / 1e6:g} million; "
+                "if it is no decompression bomb, raise --max-megapixels"
+            )
+
     def frame(self, number: int) -> Pixels:
         """Pixels (H, W, C), upright.
 
@@ -103,6 +113,7 @@ class Opened:
         with _readable():
             if number:
                 self._image.seek(number)
+                self._refuse_bomb()  # pages of a TIFF have sizes of their own
             array = self._deep(number)
             if array is None:
                 self._image.load()
@@ -125,6 +136,8 @@ class Opened:
 
             with tifffile.TiffFile(self._path) as opened:
                 page = opened.pages[number].aspage()
+                if (page.imagewidth, page.imagelength) != self._image.size:
+                    raise SRGANError("a page that says two sizes")
                 if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
                     raise SRGANError(f"16 bits of {page.photometric!r}; only RGB and grey can be enlarged")
                 array = page.asarray()
@@ -140,25 +153,19 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Ite
     """Open a picture file. Its size is judged from the header, before anything is decoded.
 
     Raises:
-        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame. The message does
+        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in all frames. The message does
             not name the file.
     """
     path = Path(path)
     with _readable(path):
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path)
+            image = pictures.open_image(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise SRGANError(
-                f"{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
-                "if it is no decompression bomb, raise --max-megapixels"
-            )
         with _readable():
-            made = Opened(path, image)
+            made = Opened(path, image, max_pixels=max_pixels)
         yield made
 
 

@@ -49,5 +49,11 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write beside the target, then move."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch closes its archive before it lets the file's own error through
+                cause: BaseException | None = error
+                while cause is not None and not isinstance(cause, OSError):
+                    cause = cause.__context__
+                raise cause or error from None

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def one_line_errors() -> Iterator[None]:
 
     HYDRA_FULL_ERROR=1 in the environment shows the traceback instead.
     """
-    from srgan_lit import cli, refusals
+    from srgan_lit import cli, faults, refusals
     from srgan_lit.errors import SRGANError
 
     try:
@@ -79,6 +79,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
+        refusal = refusal or faults.explain(error)
         if refusal is None or _FULL_ERROR:
             raise
         cli.complain(f"error: {refusal}")
@@ -102,20 +103,45 @@ def configuration(cfg: "DictConfig") -> "TrainConfig":
 
 def _discard(run_dir: Path) -> None:
     """Remove the run directory that Hydra made, if nothing else is in it: refusals and dry runs leave none."""
-    if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= {".hydra", "train.log"}:
+    if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= {"train.log"}:
         shutil.rmtree(run_dir)
 
 
-def _claim(run_dir: Path) -> None:
-    """Make ``config.yaml``, which training fills: of two runs in one directory the second is refused."""
+def _claim(run_dir: Path, config: "TrainConfig", overrides: Sequence[str]) -> None:
+    """Make ``config.yaml`` (of two runs in one directory the second is refused) and ``.hydra/overrides.yaml``.
+
+    Hydra itself would write ``.hydra/`` before anything can be refused, over that of an earlier run.
+    """
+    import dataclasses
+
+    from omegaconf import OmegaConf
+
     from srgan_lit.errors import UsageError
 
+    (run_dir / ".hydra").mkdir(parents=True, exist_ok=True)
     try:
-        (run_dir / "config.yaml").touch(exist_ok=False)
+        with (run_dir / "config.yaml").open("x", encoding="utf-8") as file:
+            file.write(OmegaConf.to_yaml(dataclasses.asdict(config)))
     except FileExistsError:
         raise UsageError(
             f"{run_dir} holds a run already; go on with resume={run_dir}, or name another run_dir"
         ) from None
+    OmegaConf.save(list(overrides), run_dir / ".hydra" / "overrides.yaml")
+
+
+def _train(config: "TrainConfig") -> float:
+    """Train; what the machine does to it is told with how to go on."""
+    from srgan_lit import faults
+    from srgan_lit.errors import SRGANError
+    from srgan_lit.training import train
+
+    try:
+        return train(config)
+    except Exception as error:
+        fault = faults.explain(error)
+        if fault is None or not Path(config.run_dir, "config.yaml").is_file():
+            raise
+        raise SRGANError(f"{fault}; then go on with: python -m srgan_lit.train resume={config.run_dir}") from error
 
 
 def _job(cfg: "DictConfig") -> float:
@@ -159,10 +185,8 @@ def _job(cfg: "DictConfig") -> float:
         if processes > 1 and not alone and not launch.is_launched():
             return launch.under_torchrun(overrides, run_dir, processes=processes)
         if config.resume is None and not again and launch.is_first():
-            _claim(run_dir)
-        from srgan_lit.training import train
-
-        return train(config)
+            _claim(run_dir, config, overrides)
+        return _train(config)
 
 
 def main() -> None:
