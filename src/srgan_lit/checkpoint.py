@@ -195,7 +195,7 @@ def _from_lightning(path: Path) -> Generator:
         raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
     generator = _build(architecture, source=str(path))
     # The moving average where there is one: it is what a run validates and saves.
-    prefix = "ema.module." if any(name.startswith("ema.module.") for name in state) else "generator."
+    prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     load_strictly(generator, tensors, source=str(path))
     return generator

@@ -25,6 +25,7 @@ from srgan_lit.foreign_names import EPS, OTHERS, PROJECTS, Project
 from srgan_lit.generator import SCALES, Generator
 
 _WRAPPERS = ("module.", "_orig_mod.", "generator.", "srresnet.", "net.", "netG.")
+_LONGEST_NAME = 200  # characters; real ones have 40
 _HOLDERS = ("state_dict", "ema_state_dict", "params_ema", "params", "model_state_dict", "generator", "model")
 
 
@@ -130,6 +131,8 @@ def _recognise(tensors: dict[str, Tensor], *, source: str) -> tuple[Project, dic
     Raises:
         SRGANError: none; says which comes nearest, and the first difference.
     """
+    if odd := next((name for name in tensors if len(name) > _LONGEST_NAME), None):
+        raise SRGANError(f"{source}: no generator of a known project; a tensor is called {odd[:40]}…")
     for pattern, looks_like, why in OTHERS:
         if any(re.fullmatch(pattern, name) for name in tensors):
             raise SRGANError(f"{source}: looks like {looks_like}, which is another network: {why}")

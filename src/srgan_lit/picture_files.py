@@ -6,8 +6,10 @@ that a large result is never whole in memory (PNG, TIFF; other formats are limit
 
 import contextlib
 import itertools
+import logging
 import os
 import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from srgan_lit import atomic, pictures, pixels, png
 from srgan_lit.errors import SRGANError
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
 Pixels = NDArray[Any]
 
@@ -35,8 +39,10 @@ FORMATS = {
 }
 ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})  # hold several frames (TIFF: pages)
 DEEP = frozenset({"PNG", "TIFF"})  # hold 16 bits
+_ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
 LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
 MAX_PIXELS = 200_000_000
+_FINEST = 8192  # dots per inch: beyond is damage, and at 8 times the size more than files hold; 1 is PIL's for none
 _TILE = 256  # pixels a side, of the TIFFs written
 _PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
 
@@ -71,7 +77,8 @@ class Opened:
 
     def __init__(self, path: Path, image: Image.Image, *, max_pixels: int) -> None:
         self._path, self._image, self._max_pixels = path, image, max_pixels
-        self._exif = image.getexif()
+        self._refuse_bomb()
+        self._exif = image.getexif()  # of a PNG this decodes
         self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
         self.format = image.format or ""
         # An MPO is a camera's JPEG with more views of the same picture behind it.
@@ -89,7 +96,7 @@ class Opened:
             frames=frames,
             icc_profile=None if image.mode == "CMYK" else image.info.get("icc_profile"),
             exif=self._exif,
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,  # PIL says 1 for TIFFs without
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(1 < each < _FINEST for each in dpi) else None,
             durations_ms=durations,
             loop=image.info.get("loop"),
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
@@ -171,9 +178,11 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Ite
 
 @contextlib.contextmanager
 def _readable(path: Path | None = None) -> Iterator[None]:
-    """Turn what decoders raise, which is many kinds, into SRGANError."""
+    """Turn what decoders raise, which is many kinds, into SRGANError; what they only warn of is not told."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (SRGANError, FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:
@@ -217,9 +226,9 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
                     png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
             else:
                 _write_with_pillow(temporary, kind, frames, info, dpi)
-        except (ValueError, TypeError, struct.error, SyntaxError) as error:  # what encoders raise
-            if isinstance(error, SRGANError):
-                raise
+        except SRGANError:
+            raise
+        except _ENCODERS_RAISE as error:
             raise SRGANError(f"cannot be written as {kind} ({error})") from error
 
 

@@ -47,6 +47,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_image(path) as opened:
                 image = ImageOps.exif_transpose(opened)

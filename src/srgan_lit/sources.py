@@ -183,6 +183,7 @@ def size_of(path: Path) -> tuple[int, int]:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with pictures.open_image(path) as opened:
                 return opened.height, opened.width

@@ -1,6 +1,7 @@
 """Files of tensors from anywhere: nothing in them is executed, and none takes more memory than it has bytes."""
 
 import os
+import warnings
 import zipfile
 from typing import Any
 
@@ -18,7 +19,9 @@ def read(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("compressed inside, which torch never does: it could grow without limit")
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is refused anyway
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def unsound(tensor: object, *, shape: torch.Size | None = None) -> str | None:
