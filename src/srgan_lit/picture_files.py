@@ -80,6 +80,10 @@ class Opened:
         self._refuse_bomb()
         self._exif = image.getexif()  # of a PNG this decodes
         self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
+        try:
+            self._exif.tobytes()
+        except Exception:  # PIL raises many kinds for what it read and cannot write
+            self._exif = Image.Exif()  # damaged: as if there were none
         self.format = image.format or ""
         # An MPO is a camera's JPEG with more views of the same picture behind it.
         frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
@@ -215,7 +219,8 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
     dpi = (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
     if info.frames > 1 and kind not in ANIMATED:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
-    with atomic.replacing(path) as temporary:
+    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what an odd file carries beside its pixels
         try:
             if kind == "TIFF":
                 _write_tiff(temporary, frames, info, dpi)

@@ -64,13 +64,15 @@ def help_text() -> str:
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(*, composing: bool = False) -> Iterator[None]:
     """End the process with one line and the right exit status for what a user can mend.
+
+    While ``composing``, before any job of ours runs, that is everything: Hydra raises many kinds for a command line.
 
     HYDRA_FULL_ERROR=1 in the environment shows the traceback instead.
     """
     from srgan_lit import cli, faults, refusals
-    from srgan_lit.errors import SRGANError
+    from srgan_lit.errors import SRGANError, UsageError
 
     try:
         yield
@@ -80,6 +82,8 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
         refusal = refusal or faults.explain(error)
+        if refusal is None and composing:
+            refusal = UsageError(f"this command line cannot be used ({error}); HYDRA_FULL_ERROR=1 shows where")
         if refusal is None or _FULL_ERROR:
             raise
         cli.complain(f"error: {refusal}")
@@ -203,7 +207,7 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
-    with one_line_errors():
+    with one_line_errors(composing=True):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
 
 
