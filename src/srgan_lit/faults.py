@@ -20,11 +20,15 @@ _REMEDIES = {
 }
 # Errors that torch raises as RuntimeError, by what they say.
 _MEMORY = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory", re.IGNORECASE)
+_FROM_WORKER = re.compile(r"^Caught SRGANError in DataLoader worker.*\n[\w.]+: (.+?)\s*$", re.DOTALL)
 _WORKER = re.compile(r"DataLoader worker .*(killed by signal|exited unexpectedly)", re.DOTALL)
 
 
 def explain(error: BaseException) -> SRGANError | None:
     """The line to print for an error that is the machine's; None for any other."""
+    if isinstance(error, SRGANError):
+        found = _FROM_WORKER.match(str(error))  # torch puts a worker's traceback before it
+        return SRGANError(found[1]) if found else None
     if isinstance(error, OSError):
         if error.errno is None:
             return SRGANError(str(error) or type(error).__name__)
