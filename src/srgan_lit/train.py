@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def one_line_errors(*, composing: bool = False) -> Iterator[None]:
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
         refusal = refusal or faults.explain(error)
-        if refusal is None and composing:
+        inside = any(frame.name == _job.__name__ for frame in traceback.extract_tb(error.__traceback__))
+        if refusal is None and composing and not inside:
             refusal = UsageError(f"this command line cannot be used ({error}); HYDRA_FULL_ERROR=1 shows where")
         if refusal is None or _FULL_ERROR:
             raise
