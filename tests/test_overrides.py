@@ -20,8 +20,8 @@ OPTIONS = sorted({path.stem for path in train.CONF.rglob("*.yaml")})
 KEYS = refusals.known_keys()
 VALUES = [
     "null", "???", "${seed}", "${data.root}", "${nothing}", "${oc.env:NOTHING}", "${", "[1,2", "{a:1}", "[]", "{}",
-    "nan", "inf", "-inf", "1e999", "-1", "0", "1", "1.5", "2", "4", "true", "''", '"a b"', "a b", "a,b", "a=b", "=", ":",
-    "../x", "/", "~", "%s", "{0}", "\\", "\n", "\t", "\0", "ü", "雪", "\udcff", "9" * 30, "9" * 5000, "choice(1,2)",
+    "nan", "inf", "-inf", "1e999", "-1", "0", "1", "1.5", "2", "4", "true", "''", '"a b"', "a b", "a,b", "a=b", "=",
+    ":", "../x", "/", "~", "%s", "{0}", "\\", "\n", "\t", "\0", "ü", "雪", "\udcff", "9" * 5000, "choice(1,2)",
 ]  # fmt: skip
 PREFIXES = ["", "", "", "+", "++", "~"]
 FLAGS = [
