@@ -33,6 +33,7 @@ async function answer(response) {
   return said;
 }
 
+// The card of a picture, which goes on by itself.
 function enlarge(file) {
   const figure = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const find = (selector) => figure.querySelector(selector);
@@ -62,7 +63,7 @@ function enlarge(file) {
 
   find("h2").textContent = file.name || "pasted.png";
   find(".facts").textContent = words;
-  find(".again").addEventListener("click", () => enlarge(file));
+  find(".again").addEventListener("click", () => figure.before(enlarge(file)));
   find(".remove").addEventListener("click", () => {
     removed = true;
     cancel();
@@ -105,9 +106,6 @@ function enlarge(file) {
   function show(status) {
     const { width, height, scale, frames } = status;
     const size = status.bytes < 1e6 ? `${Math.ceil(status.bytes / 1e3)} kB` : `${(status.bytes / 1e6).toFixed(1)} MB`;
-    find(".facts").textContent =
-      `${words}: ${width} × ${height} to ${width * scale} × ${height * scale} in ${status.seconds} s` +
-      (frames > 1 ? `; the first of ${frames} frames is shown` : "");
     for (const option of figure.querySelectorAll("option.model")) option.textContent = words;
     find(".smooth").src = find(".lr").src = `jobs/${job}/before`;
     find(".sr").src = `jobs/${job}/after`;
@@ -116,13 +114,13 @@ function enlarge(file) {
     download.textContent = `Download ${status.name} (${size})`;
     download.hidden = false;
     [figure.dataset.width, figure.dataset.height] = [width * scale, height * scale];
-    say("Done");
+    const shown = frames > 1 ? `; the first of ${frames} frames is shown` : "";
+    say(`${width} × ${height} to ${width * scale} × ${height * scale} in ${status.seconds} s${shown}`);
     find(".result").hidden = false;
     comparison(figure);
     end();
   }
 
-  document.getElementById("pictures").prepend(figure);
   const sent = sending.then(send);
   sending = sent.catch(() => {});
   sent
@@ -135,10 +133,11 @@ function enlarge(file) {
       say(error instanceof TypeError ? "The server does not answer" : error.message, true);
       end();
     });
+  return figure;
 }
 
 function take(list) {
-  for (const file of list) enlarge(file);
+  document.getElementById("pictures").prepend(...[...list].map(enlarge));
 }
 
 model.addEventListener("change", showFidelity);

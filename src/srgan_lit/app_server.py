@@ -9,7 +9,6 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from importlib import resources
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import jinja2
@@ -105,6 +104,8 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
     def fixed(content: str, kind: str) -> Callable[[Request], Response]:
         return lambda _: Response(content, media_type=kind)
 
+    checking = asyncio.Lock()  # some kinds of files are decoded for it: one at a time in memory
+
     def found(request: Request) -> Job:
         job = jobs.find(request.path_params["id"])
         if job is None:
@@ -119,7 +120,8 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
                 with job.source.open("wb") as file:
                     async for piece in pieces:
                         file.write(piece)
-                await run_in_threadpool(work.check, job.source)
+                async with checking:
+                    await run_in_threadpool(work.check, job.source)
         except (SRGANError, OSError) as error:
             # A browser that still sends would take the end of the connection for an answer.
             async for _ in pieces:
@@ -139,15 +141,11 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
     def file(request: Request) -> Response:
         job = found(request)
         name = request.path_params["file"]
-        files: dict[str, tuple[Path, str | None]] = {
-            "before": (job.folder / "before.png", None),
-            "after": (job.folder / "after.png", None),
-            "result": (job.result, _result_name(job)),
-        }
-        if job.state != "done" or name not in files:
+        if job.state != "done" or name not in ("before", "after", "result"):
             raise HTTPException(404, "no such file, or not yet")
-        path, download = files[name]
-        return FileResponse(path, filename=download)
+        if name == "result":
+            return FileResponse(job.result, filename=_result_name(job))
+        return FileResponse(job.folder / f"{name}.png")
 
     return Starlette(
         routes=[
@@ -167,7 +165,8 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
 async def _refused(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 503 if isinstance(error, Full) else 400
     message = error.detail if isinstance(error, HTTPException) else str(error)
-    return JSONResponse({"error": message}, status)
+    # Where the rest of a body is not wanted, the connection ends with the answer, or it would be read all the same.
+    return JSONResponse({"error": message}, status, {"Connection": "close"} if status in (408, 413) else None)
 
 
 async def _body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:

@@ -39,7 +39,7 @@ class Work:
         self._enlarger = enlarger
 
     def check(self, path: Path) -> None:
-        """Raise SRGANError if the file at ``path`` is no picture, or too large a one, as far as its header says."""
+        """Raise SRGANError if the file at ``path`` is no picture, or too large a one, which its header says."""
         with picture_files.opened(path, max_pixels=self.max_pixels, together=True):
             pass
 

@@ -28,7 +28,7 @@ class Preview:
         self._rest = [band[height * self._rows :]]
         whole = band[: height * self._rows, : width * self._columns]
         if self._rows * self._columns > 1:
-            blocks = whole.reshape(height, self._rows, width, self._columns, -1)
+            blocks = whole.reshape(height, self._rows, width, self._columns, band.shape[2])
             whole = blocks.mean(axis=(1, 3), dtype=np.float32).round().astype(band.dtype)
         self._done.append(whole if band.dtype == np.uint8 else (whole // 257).astype(np.uint8))
 
