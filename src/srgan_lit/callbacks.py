@@ -1,11 +1,14 @@
 """What happens beside the training: generator files, curves, the progress bar. No maths."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from torch.optim.swa_utils import update_bn
 
 from srgan_lit.checkpoint import save_generator
 from srgan_lit.module import PRETRAIN, SRGANModule
@@ -41,17 +44,30 @@ class GeneratorFiles(Callback):
         """Go on comparing with the best so far."""
         self.best = dict(state_dict["best"])
 
-    def save(self, trainer: L.Trainer, module: SRGANModule, name: str) -> None:
-        """Write one generator file, with the scores of a validation at this very iteration if there was one."""
+    def save(self, trainer: L.Trainer, module: SRGANModule, name: str, *, recalibrate: int = 0) -> None:
+        """Write one generator file, with the scores of a validation of this very generator if there was one.
+
+        Called in every process, because BatchNorm statistics are all of theirs; the first one writes.
+        """
+        module.average_statistics()
         if not trainer.is_global_zero:
             return
         iteration, scores = self.validated
+        generator = module.result
+        if recalibrate:
+            generator = copy.deepcopy(generator)  # training goes on with its own statistics
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            update_bn((data.calibration(number) for number in range(recalibrate)), generator, device=module.device)
         save_generator(
             self.run_dir / name,
-            module.generator,
+            generator,
             trained={**self.trained, "iterations": module.global_step},
-            scores={"validation": scores} if iteration == module.global_step else {},
+            scores={"validation": scores} if iteration == module.global_step and not recalibrate else {},
         )
+
+    def save_result(self, trainer: L.Trainer, module: SRGANModule, name: str) -> None:
+        """Write what a phase ends with."""
+        self.save(trainer, module, name, recalibrate=module.optimization.recalibrate)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -59,7 +75,7 @@ class GeneratorFiles(Callback):
         """At the first adversarial iteration, what pretraining ended with."""
         assert isinstance(pl_module, SRGANModule)
         if 0 < pl_module.pretrain_iterations == pl_module.global_step:
-            self.save(trainer, pl_module, "srresnet.safetensors")
+            self.save_result(trainer, pl_module, "srresnet.safetensors")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the best."""
@@ -78,9 +94,9 @@ class GeneratorFiles(Callback):
         """The result."""
         assert isinstance(pl_module, SRGANModule)
         if pl_module.global_step == pl_module.pretrain_iterations:
-            self.save(trainer, pl_module, "srresnet.safetensors")
+            self.save_result(trainer, pl_module, "srresnet.safetensors")
         if pl_module.global_step >= pl_module.plan.iterations:
-            self.save(trainer, pl_module, "generator.safetensors")
+            self.save_result(trainer, pl_module, "generator.safetensors")
 
 
 class Curves(Callback):
@@ -104,6 +120,7 @@ class Curves(Callback):
         assert isinstance(pl_module, SRGANModule)
         if pl_module.global_step % self.every == 0:
             losses = {f"train/{name}": value for name, value in pl_module.values.items()}
+            losses["train/skipped"] = torch.tensor(pl_module.skipped)
             rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
             for logger in trainer.loggers:
                 logger.log_metrics({n: float(v) for n, v in (losses | rates).items()}, step=pl_module.global_step)
@@ -134,7 +151,9 @@ class IterationBar(TQDMProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Losses, and the PSNR of the last validation next to bicubic's."""
         assert isinstance(pl_module, SRGANModule)
-        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "probability" not in name}
+        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "_" not in name}
+        if pl_module.skipped:
+            shown["skipped"] = str(pl_module.skipped)
         scores = validation_scores(trainer)
         if "psnr" in scores:
             shown["PSNR"] = f"{scores['psnr']:.2f} dB (bicubic {scores['psnr_bicubic']:.2f})"

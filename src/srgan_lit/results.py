@@ -147,3 +147,10 @@ def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
     atomic.write_text(out / "results.json", as_json(rows, measures))
     atomic.write_text(out / "results.md", table(rows, measures))
     atomic.write_text(out / "images.csv", as_csv(rows, measures))
+
+
+def objective(run_dir: Path) -> float:
+    """What a sweep maximises, read from a run's report: its last model's mean PSNR on its first data set, in dB."""
+    rows = json.loads((run_dir / "report" / "results.json").read_text(encoding="utf-8"))["rows"]
+    psnr = [row["psnr"] for row in rows if row["dataset"] == rows[0]["dataset"]][-1]
+    return math.nan if psnr is None else float(psnr)

@@ -74,6 +74,9 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        cli.complain("interrupted")
+        sys.exit(130)
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
         if refusal is None or _FULL_ERROR:
@@ -119,22 +122,30 @@ def _job(cfg: "DictConfig") -> float:
     """One training of a run or multirun; returns its objective."""
     with one_line_errors():  # here too, because Hydra prints what leaves a job
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
         from omegaconf import OmegaConf
 
-        from srgan_lit import checks, resume, sources
+        from srgan_lit import checks, launch, resume, sources
 
         context = HydraConfig.get()
-        overrides = [override.lstrip("+~") for override in context.overrides.task]
+        run_dir, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
+        set_by_user = [override.lstrip("+~") for override in overrides]
+        alone = context.mode != RunMode.MULTIRUN
         OmegaConf.set_struct(cfg, False)
-        cfg.run_dir = context.runtime.output_dir
+        cfg.run_dir = str(run_dir)
         try:
-            if cfg.resume is not None:
-                cfg = resume.configuration(cfg, overrides)
+            launch.check(set_by_user, alone=alone)
+            again = launch.requeued() and (run_dir / "config.yaml").is_file()
+            if again and any((run_dir / "checkpoints").glob("*.ckpt")):
+                cfg.resume = cfg.run_dir
+                cfg = resume.configuration(cfg, [])
+            elif cfg.resume is not None:
+                cfg = resume.configuration(cfg, set_by_user)
             config = configuration(cfg)
-            checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
+            checks.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
             sources.check(config.data, config.model.scale)
         except Exception:
-            _discard(Path(context.runtime.output_dir))
+            _discard(run_dir)
             raise
 
         # Seconds to import, so after everything that can be refused.
@@ -142,10 +153,13 @@ def _job(cfg: "DictConfig") -> float:
             from srgan_lit.rehearsal import rehearse
 
             rehearse(config)
-            _discard(Path(context.runtime.output_dir))
+            _discard(run_dir)
             return 0.0
-        if config.resume is None and "LOCAL_RANK" not in os.environ:  # the other ranks share what rank 0 claimed
-            _claim(Path(context.runtime.output_dir))
+        processes = config.trainer.devices * config.trainer.num_nodes
+        if processes > 1 and not alone and not launch.is_launched():
+            return launch.under_torchrun(overrides, run_dir, processes=processes)
+        if config.resume is None and not again and launch.is_first():
+            _claim(run_dir)
         from srgan_lit.training import train
 
         return train(config)
