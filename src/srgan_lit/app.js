@@ -76,6 +76,9 @@ function enlarge(file) {
     if (file.size > Number(document.body.dataset.maxBytes)) {
       throw new Error(`${(file.size / 1e6).toFixed(1)} MB is over the limit, which is written above`);
     }
+    await file.slice(0, 1).arrayBuffer().catch(() => {
+      throw new Error("cannot be read; if it is a folder, give the pictures in it");
+    });
     while (!removed) {
       say("Sending …");
       const response = await fetch(`jobs?${query}`, { method: "POST", body: file });

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ipaddress
 import signal
 import socket
 import sys
@@ -86,13 +87,16 @@ def run(arguments: argparse.Namespace) -> int:
         work = Work(arguments.model, device=arguments.device, max_pixels=int(arguments.max_megapixels * 1e6))
         jobs = Jobs(Path(folder), work, most=arguments.max_queue)
         try:
-            host, port = listener.getsockname()[:2]
+            address, port = listener.getsockname()[:2]
             application = app_server.build(
                 jobs, work, host=arguments.host, max_bytes=int(arguments.max_megabytes * 1e6)
             )
-            if host not in ("127.0.0.1", "::1"):
-                cli.complain(f"warning: everyone who reaches {arguments.host} can use this page; it asks no password")
-            print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
+            if not ipaddress.ip_address(address).is_loopback:
+                cli.complain("warning: everyone who reaches this machine can use the page; it asks for no password")
+            name = (
+                socket.gethostname() if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
+            )
+            print(f"http://{name}:{port}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
             config = uvicorn.Config(
                 application,
                 http="h11",
