@@ -131,7 +131,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment) as process,
     ):
         try:
-            yield Server(process, temporary, str(model))
+            server = Server(process, temporary, str(model))
+            yield server
+            server.send(LONG, model="srresnet", name="long.gif")
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
             assert not list(temporary.iterdir()), "nothing that was uploaded outlives the server"
@@ -504,8 +506,13 @@ def test_what_cannot_be_served_is_said_in_one_line(
 # --- in a browser -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -516,15 +523,17 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         options.add_argument(flag)
     for flag in ("--disable-background-networking", "--disable-component-update", "--disable-sync"):
         options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     started = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
     yield started
     started.quit()
 
 
-def test_a_visitor_enlarges_compares_and_downloads(server: Server, browser: Any, tmp_path: Path) -> None:
+def test_a_visitor_enlarges_compares_and_downloads(
+    server: Server, browser: Any, downloads: Path, tmp_path: Path
+) -> None:
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -578,7 +587,6 @@ def test_a_visitor_enlarges_compares_and_downloads(server: Server, browser: Any,
     first.find_element("css selector", ".download").click()
     wanted = [str(source), "-o", str(tmp_path / "out"), "--model", server.model, "--fidelity", "0.25", "--match-input"]
     assert srgan_lit.upscale.main(wanted) == 0
-    downloads = tmp_path / "downloads"
     WebDriverWait(browser, 20).until(lambda _: list(downloads.glob("*_x4.png")))
     [download] = downloads.iterdir()
     assert download.read_bytes() == (tmp_path / "out" / name).read_bytes()
@@ -595,3 +603,50 @@ def test_a_visitor_enlarges_compares_and_downloads(server: Server, browser: Any,
     for card in (second, first):
         card.find_element("css selector", ".remove").click()
     assert browser.find_elements("css selector", ".picture") == []
+
+
+def test_pictures_may_be_dropped_and_pasted_and_done_again(server: Server, browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get(server.url)
+    browser.execute_script(
+        """
+        const [name, type, bytes] = arguments;
+        const held = new DataTransfer();
+        held.items.add(new File([new Uint8Array(bytes)], name, { type }));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: held, bubbles: true, cancelable: true }));
+        document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: held, bubbles: true }));
+        """,
+        "small.png",
+        "image/png",
+        list(SMALL),
+    )
+
+    def done(count: int) -> Any:
+        links = browser.find_elements("css selector", ".download")
+        return len([link for link in links if link.is_displayed()]) == count
+
+    WebDriverWait(browser, 30).until(lambda _: done(2))
+    browser.find_element("css selector", "[name=match_input]").click()
+    browser.find_element("css selector", ".again").click()
+    WebDriverWait(browser, 30).until(lambda _: done(3))
+    facts = [element.text for element in browser.find_elements("css selector", ".facts")]
+    assert ["matched" in words for words in facts] == [True, False, False]  # above the one that it was made from
+
+
+def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "long.gif").write_bytes(LONG)
+    browser.switch_to.new_window("tab")
+    browser.get(server.url)
+    browser.execute_script("document.querySelector('[name=model]').value = 'srresnet'")
+    for job in {Path(path).parts[0] for path in server.kept()}:
+        server.ask("DELETE", f"/jobs/{job}")
+    browser.find_element("id", "files").send_keys(str(tmp_path / "long.gif"))
+    while "Enlarging" not in browser.find_element("css selector", ".state").text:
+        time.sleep(0.05)
+    browser.close()
+    browser.switch_to.window(browser.window_handles[0])
+    started = time.monotonic()
+    assert server.empties()
+    assert time.monotonic() - started < app_jobs.GONE_SECONDS / 10  # not for want of being asked

@@ -94,7 +94,8 @@ function enlarge(file) {
       if (status.state === "done") return show(status);
       const before = status.ahead === 1 ? "1 picture" : `${status.ahead} pictures`;
       say(status.state === "waiting" ? `Waits; ${before} before it` : "Enlarging …");
-      find("progress").value = status.progress;
+      if (status.progress || status.state === "waiting") find("progress").value = status.progress;
+      else find("progress").removeAttribute("value"); // a small picture is one step: the bar shows that it moves
       await sleep(400);
       try {
         status = await fetch(`jobs/${job}`).then(answer);

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -79,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.app_jobs import Jobs
     from srgan_lit.app_work import Work
 
+    ended = True
     with (
         _listening(arguments.host, arguments.port) as listener,
         tempfile.TemporaryDirectory(prefix="srgan-app-", ignore_cleanup_errors=True) as folder,
@@ -93,9 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if not ipaddress.ip_address(address).is_loopback:
                 cli.complain("warning: everyone who reaches this machine can use the page; it asks for no password")
-            name = (
-                socket.gethostname() if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
-            )
+            if address in ("0.0.0.0", "::"):
+                address = socket.gethostname()
+            name = f"[{address}]" if ":" in address else address
             print(f"http://{name}:{port}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
             config = uvicorn.Config(
                 application,
@@ -112,7 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
             )
             uvicorn.Server(config).run(sockets=[listener])
         finally:
-            jobs.stop()
+            ended = jobs.stop()
+    if not ended:
+        os._exit(0)  # everything is deleted; the end of the interpreter would abort a network that still computes
     return 0
 
 

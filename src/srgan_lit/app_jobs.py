@@ -151,14 +151,15 @@ class Jobs:
                 self._waiting.remove(job)
         _remove(job)
 
-    def stop(self) -> None:
-        """End the thread, if it can be ended within seconds."""
+    def stop(self) -> bool:
+        """End the thread; return whether it has ended within seconds, or is still at a tile."""
         with self._changed:
             self._stopping = True
             if self._working:
                 self._working.cancelled = True
             self._changed.notify()
-        self._thread.join(10)
+        self._thread.join(3)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
