@@ -53,7 +53,9 @@ class Job:
     state: str = "waiting"  # then working; then done or failed
     error: str = ""
     progress: float = 0.0  # 0 to 1
-    facts: dict[str, int] = field(default_factory=dict)  # width, height, frames of the input; scale
+    facts: dict[str, int] = field(
+        default_factory=dict
+    )  # width, height, frames of the input; scale; bytes of the result
     seconds: float = 0.0
     cancelled: bool = False
     seen: float = field(default_factory=time.monotonic)  # when its page last asked for it

@@ -228,7 +228,6 @@ def _result_name(job: Job) -> str:
 
 
 def _status(job: Job, jobs: Jobs) -> dict[str, object]:
-    done = job.state == "done"
     return {
         "id": job.id,
         "state": job.state,
@@ -237,6 +236,5 @@ def _status(job: Job, jobs: Jobs) -> dict[str, object]:
         "error": job.error,
         **job.facts,
         "seconds": round(job.seconds, 1),
-        "name": _result_name(job) if done else "",
-        "bytes": job.result.stat().st_size if done else 0,
+        "name": _result_name(job) if job.state == "done" else "",
     }

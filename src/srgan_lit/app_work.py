@@ -77,6 +77,7 @@ class Work:
             frames = enlarging.frames(opened, enlarger, job.suffix, on_frame=begin, on_progress=advance)
             shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
             picture_files.write(job.result, shown, opened.info, scale=enlarger.scale)
+        job.facts["bytes"] = job.result.stat().st_size
 
 
 def _blends(name: str) -> bool:
