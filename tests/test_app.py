@@ -1,6 +1,7 @@
 """The page as its users meet it: a real server process, asked over HTTP, and a real browser."""
 
 import contextlib
+import functools
 import http.client
 import io
 import json
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -57,6 +58,15 @@ LONG = encoded(
 )
 
 
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """What ``condition`` gives as soon as it is true."""
+    for _ in range(int(seconds / 0.02)):
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s")
+
+
 class Server:
     """A running server: its process, where it listens, and the folder in which it keeps what it has."""
 
@@ -83,12 +93,8 @@ class Server:
         return json.loads(self.ask("GET", f"/jobs/{job}")[2])
 
     def finished(self, job: str) -> dict[str, Any]:
-        for _ in range(600):
-            found = self.status(job)
-            if found["state"] in ("done", "failed"):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(found)
+        until(lambda: self.status(job)["state"] in ("done", "failed"))
+        return self.status(job)
 
     def enlarged(self, content: bytes, **query: str) -> tuple[str, bytes]:
         """The name and the content of the download."""
@@ -106,13 +112,6 @@ class Server:
         """Every file that the server has, below its own temporary folder."""
         [folder] = self.temporary.iterdir()
         return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-
-    def empties(self) -> bool:
-        for _ in range(400):
-            if not self.kept():
-                return True
-            time.sleep(0.05)
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +144,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # --- what comes out -----------------------------------------------------------------------------------------------
 
 
+@functools.cache  # a colour profile holds the second in which it was made
 def pictures() -> dict[str, bytes]:
     rotated = Image.Exif()
     rotated[0x0112], rotated[0x010F] = 6, "Maker"
@@ -332,16 +332,22 @@ def test_a_body_over_the_limit_is_cut_off_as_it_arrives(server: Server) -> None:
         assert b" 413 " in raw.recv(100)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:  # without a length
         raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-        sent, most = 0, 0
+        [folder] = server.temporary.iterdir()
+
+        def stored() -> int:
+            with contextlib.suppress(FileNotFoundError):
+                return sum(file.stat().st_size for file in folder.rglob("input"))
+            return 0
+
+        piece = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        raw.sendall(piece)
+        until(stored)  # pieces go to the disk as they arrive
+        sent = 0
         with contextlib.suppress(OSError):
             while sent < 20 * limit:
-                raw.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
-                sent += 0x10000
-                [folder] = server.temporary.iterdir()
-                for file in folder.rglob("input"):
-                    with contextlib.suppress(FileNotFoundError):
-                        most = max(most, file.stat().st_size)
-        assert 0 < most <= limit
+                raw.sendall(piece)
+                sent += len(piece)
+                assert stored() <= limit
         assert sent < 20 * limit
     assert server.enlarged(SMALL)
 
@@ -400,8 +406,7 @@ def test_one_at_a_time_few_wait_and_who_leaves_makes_room(server: Server) -> Non
     def working() -> list[str]:
         return [job for job in jobs if server.status(job)["state"] == "working"]
 
-    while not working():
-        time.sleep(0.02)
+    until(working)
     found = [server.status(job) for job in jobs]
     assert sorted((status["state"], status["ahead"]) for status in found) == [
         ("waiting", 1),
@@ -409,24 +414,21 @@ def test_one_at_a_time_few_wait_and_who_leaves_makes_room(server: Server) -> Non
         ("working", 0),
     ]
     [first] = working()
-    while not 0 < server.status(first)["progress"] < 1:  # it says how far it is
-        time.sleep(0.05)
+    until(lambda: 0 < server.status(first)["progress"] < 1)  # it says how far it is
     jobs.remove(first)
     assert server.ask("DELETE", f"/jobs/{first}")[0] == 204
-    while not working():  # or the test would take a minute
-        time.sleep(0.02)
+    until(working)  # or the test would take a minute
     assert server.send(SMALL)[0] == 201
     for job in {Path(path).parts[0] for path in server.kept()}:
         server.ask("DELETE", f"/jobs/{job}")
-    assert server.empties()
+    until(lambda: not server.kept())
 
 
 def test_who_goes_away_while_sending_leaves_nothing(server: Server) -> None:
     for _ in range(QUEUE + 1):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
             raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n" + SMALL[:100])
-    time.sleep(0.2)
-    assert server.enlarged(SMALL)  # their places are free again
+    until(lambda: server.send(SMALL)[0] == 201)  # their places are free again
 
 
 def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,13 +443,11 @@ def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytes
     def done(size: int = 10) -> Job:
         with jobs.receiving("a", ".png", Options(model="m")) as job:
             job.source.write_bytes(bytes(size))
-        while not job.ended:
-            time.sleep(0.01)
+        until(lambda: job.ended)
         return job
 
     def here(*expected: Job) -> bool:
-        time.sleep(0.05)
-        return {path.name for path in tmp_path.iterdir()} == {job.id for job in expected}
+        return bool(until(lambda: {path.name for path in tmp_path.iterdir()} == {job.id for job in expected}))
 
     one, two, three = done(), done(), done()
     assert here(two, three)
@@ -458,8 +458,9 @@ def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytes
     larger = done(101)
     assert here(larger)  # the newest stays, or it could not be fetched
     monkeypatch.setattr(app_jobs, "KEPT_SECONDS", -1)
-    assert jobs.find(done().id) is None
+    old = done()
     assert here()
+    assert jobs.find(old.id) is None
     monkeypatch.setattr(app_jobs, "KEPT_SECONDS", 3600)
     monkeypatch.setattr(app_jobs, "GONE_SECONDS", -1)  # nobody has asked for it lately
     done()
@@ -471,16 +472,18 @@ def test_a_fault_of_one_job_does_not_end_the_others(tmp_path: Path, capsys: pyte
     def work(job: Job) -> None:
         raise ZeroDivisionError("oh")
 
-    jobs = Jobs(tmp_path, work, most=1)
-    for _ in range(2):
-        with jobs.receiving("a", ".png", Options(model="m")) as job:
-            job.source.write_bytes(b"")
-            with pytest.raises(Full), jobs.receiving("b", ".png", Options(model="m")):
-                pass
-        while not job.ended:
-            time.sleep(0.01)
-        time.sleep(0.05)
-        assert "ZeroDivisionError: oh" in job.error
+    jobs = Jobs(tmp_path, work, most=2)
+    options = Options(model="m")
+    with (
+        jobs.receiving("a", ".png", options) as one,
+        jobs.receiving("b", ".png", options) as two,
+        pytest.raises(Full),
+        jobs.receiving("c", ".png", options),
+    ):
+        pass
+    until(lambda: one.ended and two.ended)
+    assert "ZeroDivisionError: oh" in one.error
+    assert "ZeroDivisionError: oh" in two.error
     jobs.stop()
     assert "a: something went wrong" in capsys.readouterr().err
 
@@ -643,10 +646,9 @@ def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any
     for job in {Path(path).parts[0] for path in server.kept()}:
         server.ask("DELETE", f"/jobs/{job}")
     browser.find_element("id", "files").send_keys(str(tmp_path / "long.gif"))
-    while "Enlarging" not in browser.find_element("css selector", ".state").text:
-        time.sleep(0.05)
+    until(lambda: "Enlarging" in browser.find_element("css selector", ".state").text)
     browser.close()
     browser.switch_to.window(browser.window_handles[0])
     started = time.monotonic()
-    assert server.empties()
+    until(lambda: not server.kept())
     assert time.monotonic() - started < app_jobs.GONE_SECONDS / 10  # not for want of being asked

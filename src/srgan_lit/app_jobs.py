@@ -166,7 +166,6 @@ class Jobs:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._working = None
                 while not self._waiting and not self._stopping:
                     self._changed.wait(60)
                     self._tidy()
@@ -192,6 +191,7 @@ class Jobs:
                 cli.complain(f"{job.stem}: {job.error}")
                 traceback.print_exc(file=sys.stderr)
             with self._changed:
+                self._working = None
                 job.ended = time.monotonic()
                 job.seconds = job.ended - started
                 job.state = state
