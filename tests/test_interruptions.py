@@ -54,7 +54,8 @@ def test_a_job_of_slurm_is_requeued_and_goes_on(whole, tmp_path):
     scontrol.chmod(0o755)
     slurm = {
         "PATH": f"{scontrol.parent}:/usr/bin:/bin", "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "srgan",
-        "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost",
+        "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+        "SLURM_NODELIST": "localhost",
     }  # fmt: skip
     process = start(command(run_dir, *BOTH), **slurm)
     _, stderr = signal_at(process, run_dir, 8, signal.SIGUSR1)

@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ _ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, Arithmeti
 LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
 MAX_PIXELS = 200_000_000
 _FINEST = 8192  # dots per inch: beyond is damage, and at 8 times the size more than files hold; 1 is PIL's for none
+_pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
 _PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
 
@@ -75,9 +77,9 @@ class Frame:
 class Opened:
     """An open picture file: ``info``, and ``frame(n)``."""
 
-    def __init__(self, path: Path, image: Image.Image, *, max_pixels: int) -> None:
+    def __init__(self, path: Path, image: Image.Image, *, max_pixels: int, together: bool) -> None:
         self._path, self._image, self._max_pixels = path, image, max_pixels
-        self._refuse_bomb()
+        _refuse_if_larger(image, max_pixels)
         self._exif = image.getexif()  # of a PNG this decodes
         self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
         try:
@@ -87,7 +89,8 @@ class Opened:
         self.format = image.format or ""
         # An MPO is a camera's JPEG with more views of the same picture behind it.
         frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
-        self._refuse_bomb(frames)
+        if frames > 1 and (together or self.format != "TIFF"):  # animations are decoded at once
+            _refuse_if_larger(image, max_pixels, frames)
         durations = []
         if frames > 1 and self.format != "TIFF":
             for number in range(frames):
@@ -106,15 +109,6 @@ class Opened:
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
         )
 
-    def _refuse_bomb(self, frames: int = 1) -> None:
-        width, height = self._image.size
-        if width * height * frames > self._max_pixels:
-            each = f"{frames} frames of " if frames > 1 else ""
-            raise SRGANError(
-                f"{each}{width}x{height} pixels are over the limit of {self._max_pixels / 1e6:g} million; "
-                "if it is no decompression bomb, raise --max-megapixels"
-            )
-
     def frame(self, number: int) -> Pixels:
         """Pixels (H, W, C), upright.
 
@@ -124,7 +118,7 @@ class Opened:
         with _readable():
             if number:
                 self._image.seek(number)
-                self._refuse_bomb()  # pages of a TIFF have sizes of their own
+                _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
             array = self._deep(number)
             if array is None:
                 self._image.load()
@@ -160,15 +154,16 @@ class Opened:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
+def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, together: bool = False) -> Iterator[Opened]:
     """Open a picture file. Its size is judged from the header, before anything is decoded.
 
     Raises:
-        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in all frames. The message does
-            not name the file.
+        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame or in all of an
+            animation's (``together``: in all pages of a TIFF too, were they as large as the first). The message
+            does not name the file.
     """
     path = Path(path)
-    with _readable(path):
+    with _readable(path), _pillows_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = pictures.open_image(path)
@@ -176,8 +171,18 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Ite
             Image.MAX_IMAGE_PIXELS = limit
     with image:
         with _readable():
-            made = Opened(path, image, max_pixels=max_pixels)
+            made = Opened(path, image, max_pixels=max_pixels, together=together)
         yield made
+
+
+def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> None:
+    width, height = image.size
+    if width * height * frames > max_pixels:
+        many = f"{frames} frames of " if frames > 1 else ""
+        raise SRGANError(
+            f"{many}{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
+            "if it is no decompression bomb, raise --max-megapixels"
+        )
 
 
 @contextlib.contextmanager
