@@ -1,6 +1,7 @@
 """Full and read-only disks, files that vanish or are cut, killed workers, two runs at once, clocks set back."""
 
 import contextlib
+import csv
 import errno
 import importlib
 import json
@@ -24,7 +25,7 @@ from srgan_lit import Generator, atomic, faults, losses, packed, resume, save_ge
 from srgan_lit.config import DataConfig
 from srgan_lit.datasets import CropBatches
 from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.run_directory import WholeCheckpointIO
+from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
 from tiny_runs import BOTH, assert_same_run, command, run, start, wait_for
 
 upscale = importlib.import_module("srgan_lit.upscale")  # the package has a function of this name
@@ -319,6 +320,33 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_let_be(tmp_pat
     assert names(tmp_path) == sorted([other.name, target.name])
     atomic.sweep(tmp_path)
     assert names(tmp_path) == [target.name]
+
+
+def test_a_kill_while_the_curve_is_rewritten_loses_none_of_it(tmp_path, monkeypatch):
+    first = ContinuedCSVLogger(tmp_path, iteration=0)
+    for step in range(1, 6):
+        first.log_metrics({"loss": 1 / step}, step)
+    first.save()
+    before = (tmp_path / "metrics.csv").read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srgan_lit.atomic.os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ContinuedCSVLogger(tmp_path, iteration=5)  # as a resumed run begins
+    with pytest.raises(KeyboardInterrupt):
+        first.log_metrics({"psnr": 30.0}, 5)  # a new column
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+    monkeypatch.undo()
+    again = ContinuedCSVLogger(tmp_path, iteration=4)
+    again.log_metrics({"psnr": 30.0}, 5)
+    again.save()
+    with (tmp_path / "metrics.csv").open(newline="") as opened:
+        assert [(row["step"], row["psnr"]) for row in csv.DictReader(opened)] == [
+            *((str(step), "") for step in range(1, 5)),
+            ("5", "30.0"),
+        ]
 
 
 # ---------------------------------------------------------------------- two at once, and time
