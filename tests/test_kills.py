@@ -137,7 +137,7 @@ def test_prepare(seed, wanted, tmp_path):
     assert np.array_equal(opened.lr(7), bicubic.shrink(picture, 4))
 
 
-LONG = ["phase.pretrain.iterations=150", "phase.adversarial.iterations=150", "validate_every=30"]
+LONG = ["phase.pretrain.iterations=40", "phase.adversarial.iterations=40", "validate_every=10"]
 
 
 def training(run_dir: Path) -> list[object]:
