@@ -14,8 +14,8 @@ from tiny_runs import command, rows
 def test_memory_and_open_files_stay_flat(tmp_path):
     run_dir, samples = tmp_path / "run", []
     arguments = command(
-        run_dir, "phase.pretrain.iterations=2000", "phase.adversarial.iterations=2000", "validate_every=100",
-        "checkpoint_every=100", "log_every=20", "data.crop=16",
+        run_dir, "phase.pretrain.iterations=1200", "phase.adversarial.iterations=1200", "validate_every=60",
+        "checkpoint_every=60", "log_every=20", "data.crop=16",
     )  # fmt: skip
     with (tmp_path / "said").open("w") as said:  # more than a pipe holds
         process = subprocess.Popen(arguments, stdout=said, stderr=said)
@@ -29,12 +29,12 @@ def test_memory_and_open_files_stay_flat(tmp_path):
         time.sleep(0.25)
     assert process.returncode == 0, (tmp_path / "said").read_text()[-2000:]
     # In each phase the second half against its second quarter: by then everything has been done once.
-    for first in (0, 2000):
-        early = [sample for sample in samples if first + 500 <= sample[0] < first + 1000]
-        late = [sample for sample in samples if first + 1500 <= sample[0] < first + 2000]
+    for first in (0, 1200):
+        early = [sample for sample in samples if first + 300 <= sample[0] < first + 600]
+        late = [sample for sample in samples if first + 900 <= sample[0] < first + 1200]
         assert len(early) > 3
         assert len(late) > 3
         grown = statistics.median(rss for _, rss, _ in late) - statistics.median(rss for _, rss, _ in early)
-        print(f"iterations {first + 500} to {first + 2000}: {grown:+.1f} MiB, {max(f for *_, f in late)} files open")
-        assert grown < 20, f"{grown:.1f} MiB in 1000 iterations"
+        print(f"iterations {first + 300} to {first + 1200}: {grown:+.1f} MiB, {max(f for *_, f in late)} files open")
+        assert grown < 20, f"{grown:.1f} MiB in 600 iterations"
         assert max(files for *_, files in late) <= max(files for *_, files in early)
