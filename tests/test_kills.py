@@ -137,7 +137,11 @@ def test_prepare(seed, wanted, tmp_path):
     assert np.array_equal(opened.lr(7), bicubic.shrink(picture, 4))
 
 
-LONG = ["phase.pretrain.iterations=40", "phase.adversarial.iterations=40", "validate_every=10"]
+# Without VGG, whose validation would take most of the time.
+LONG = [
+    "phase.pretrain.iterations=30", "phase.adversarial.iterations=30", "validate_every=15",
+    "phase.weights.perceptual=0", "phase.weights.mse=1",
+]  # fmt: skip
 
 
 def training(run_dir: Path) -> list[object]:
