@@ -10,7 +10,8 @@ from srgan_lit.errors import SRGANError, UsageError
 
 # What may differ from the run that stopped: where it runs and what it reports, not what it computes.
 CHANGEABLE = (
-    "resume", "run_dir", "hydra", "trainer", "logger", "compile", "validate_every", "checkpoint_every", "log_every",
+    "resume", "run_dir", "hydra", "trainer", "logger", "objective", "compile", "validate_every", "checkpoint_every",
+    "log_every",
     "data.root", "data.test_root", "data.cache", "data.workers", "phase.pretrain.iterations",
     "phase.adversarial.iterations",
 )  # fmt: skip

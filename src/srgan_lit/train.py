@@ -115,40 +115,70 @@ def _claim(run_dir: Path) -> None:
         ) from None
 
 
-def _job(cfg: "DictConfig") -> float:
-    """One training of a run or multirun; returns its objective."""
+def _requeued() -> bool:
+    """Whether SLURM started this job again after it was stopped."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+
+
+def _first_rank() -> bool:
+    """Whether this process writes; the others, of torchrun, Lightning or SLURM, share what it made."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next((rank for rank in ranks if rank is not None), "0") == "0"
+
+
+def _train(cfg: "DictConfig") -> float:
+    """Check the configuration, then train; returns the objective."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from srgan_lit import checks, resume, sources
+
+    context = HydraConfig.get()
+    overrides = [override.lstrip("+~") for override in context.overrides.task]
+    run_dir = Path(context.runtime.output_dir)
+    OmegaConf.set_struct(cfg, False)
+    cfg.run_dir = str(run_dir)
+    again = _requeued() and (run_dir / "config.yaml").is_file()
+    if again and any(run_dir.glob("checkpoints/*.ckpt")):
+        cfg.resume, overrides = str(run_dir), []  # what was set is in its config.yaml
+    if cfg.resume is not None:
+        cfg = resume.configuration(cfg, overrides)
+    config = configuration(cfg)
+    checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
+    sources.check(config.data, config.model.scale)
+
+    # Seconds to import, so after everything that can be refused.
+    if config.dry_run:
+        from srgan_lit.rehearsal import rehearse
+
+        rehearse(config)
+        _discard(run_dir)
+        return 0.0
+    if config.resume is None and not again and _first_rank():
+        _claim(run_dir)
+    from srgan_lit.training import train
+
+    return train(config)
+
+
+def _job(cfg: "DictConfig") -> float | None:
+    """One training of a run or multirun; returns its objective, or None where it failed among others."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from srgan_lit import multirun, refusals
+
+    context = HydraConfig.get()
+    if context.mode is RunMode.MULTIRUN:
+        return multirun.attempt(
+            lambda: _train(cfg), lambda error: refusals.explain(error, CONF, list(context.overrides.task))
+        )
     with one_line_errors():  # here too, because Hydra prints what leaves a job
-        from hydra.core.hydra_config import HydraConfig
-        from omegaconf import OmegaConf
-
-        from srgan_lit import checks, resume, sources
-
-        context = HydraConfig.get()
-        overrides = [override.lstrip("+~") for override in context.overrides.task]
-        OmegaConf.set_struct(cfg, False)
-        cfg.run_dir = context.runtime.output_dir
         try:
-            if cfg.resume is not None:
-                cfg = resume.configuration(cfg, overrides)
-            config = configuration(cfg)
-            checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
-            sources.check(config.data, config.model.scale)
+            return _train(cfg)
         except Exception:
             _discard(Path(context.runtime.output_dir))
             raise
-
-        # Seconds to import, so after everything that can be refused.
-        if config.dry_run:
-            from srgan_lit.rehearsal import rehearse
-
-            rehearse(config)
-            _discard(Path(context.runtime.output_dir))
-            return 0.0
-        if config.resume is None and "LOCAL_RANK" not in os.environ:  # the other ranks share what rank 0 claimed
-            _claim(Path(context.runtime.output_dir))
-        from srgan_lit.training import train
-
-        return train(config)
 
 
 def main() -> None:
@@ -158,7 +188,7 @@ def main() -> None:
         return
     import hydra
 
-    from srgan_lit import resume
+    from srgan_lit import multirun, resume
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     # Hydra takes -m before the overrides only; users write it anywhere.
@@ -166,7 +196,12 @@ def main() -> None:
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
     with one_line_errors():
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+        except ValueError as error:
+            if str(error) != "No trials are completed yet.":  # Optuna's, after each was reported
+                raise
+    sys.exit(multirun.conclude())
 
 
 if __name__ == "__main__":
