@@ -1,11 +1,15 @@
 """What happens beside the training: generator files, curves, the progress bar. No maths."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from srgan_lit.checkpoint import save_generator
 from srgan_lit.module import PRETRAIN, SRGANModule
@@ -84,11 +88,46 @@ class GeneratorFiles(Callback):
 
 
 class Curves(Callback):
-    """Take losses and learning rates to the loggers, by the number of iterations done."""
+    """Take losses, learning rates, gradient norms and the speed to the loggers, by the number of iterations done.
 
-    def __init__(self, *, every: int) -> None:
-        self.every = every
+    ``gradient_norm`` is of each network before any clipping, in the very iteration that is logged. The speed is
+    that since the last time, without validations; ``batch_size`` is per device.
+    """
+
+    def __init__(self, *, every: int, batch_size: int) -> None:
+        self.every, self.batch_size = every, batch_size
         self._learning_rates: dict[str, float] = {}
+        self._norms: dict[str, Tensor] = {}
+        self._since = (0, 0.0)  # iteration, and the time less that of validations
+        self._validating = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._since = (trainer.global_step, time.perf_counter())
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop it."""
+        self._validating = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let it go on."""
+        iteration, started = self._since
+        self._since = (iteration, started + time.perf_counter() - self._validating)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """The norm of the unscaled gradient of an iteration that will be logged."""
+        assert isinstance(pl_module, SRGANModule)
+        if (pl_module.global_step + 1) % self.every == 0:
+            weights = optimizer.param_groups[0]["params"]
+            judge = pl_module.discriminator
+            name = "discriminator" if judge is not None and weights[0] is next(judge.parameters()) else "generator"
+            self._norms[name] = get_total_norm(weight.grad for weight in weights if weight.grad is not None)
+
+    def _speed(self, trainer: L.Trainer) -> float:
+        """Images per second of all devices since the last call."""
+        (iteration, started), now = self._since, time.perf_counter()
+        self._since = (trainer.global_step, now)
+        return (trainer.global_step - iteration) * self.batch_size * trainer.world_size / (now - started)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -105,8 +144,12 @@ class Curves(Callback):
         if pl_module.global_step % self.every == 0:
             losses = {f"train/{name}": value for name, value in pl_module.values.items()}
             rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
+            norms = {f"gradient_norm/{name}": norm for name, norm in self._norms.items()}
+            values = {name: float(value) for name, value in (losses | rates | norms).items()}
+            values["images_per_second"] = self._speed(trainer)  # after float(), which waits for the device
+            self._norms = {}
             for logger in trainer.loggers:
-                logger.log_metrics({n: float(v) for n, v in (losses | rates).items()}, step=pl_module.global_step)
+                logger.log_metrics(values, step=pl_module.global_step)
 
 
 class IterationBar(TQDMProgressBar):

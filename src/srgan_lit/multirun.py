@@ -53,7 +53,7 @@ def _check(config: DictConfig) -> None:
 
 
 def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError | None]) -> float | None:
-    """What ``job`` returns, or None where it fails or is not finite: said in one line and in ``failure.txt``.
+    """What ``job`` returns, or None where it fails or is not finite, which is logged and written to ``failure.txt``.
 
     None and no exception, because the first exception would end the sweep; Optuna marks such a trial as failed.
     ``explain`` gives the words for an error that is not ours, or None.
@@ -70,13 +70,13 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
         folder = Path(context.runtime.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write_text(folder / runs.FAILURE, f"{said}\n{trace}")
-        cli.complain(f"job {context.job.num} failed: {said} ({folder})")
+        log.error("failed: %s", said)
         return None
     return objective
 
 
 def conclude() -> int:
-    """After a multirun, write and print its table. Returns the exit status: 1 if a job failed.
+    """After a multirun, print its table and write it, and name what failed. Returns the exit status: 1 if a job failed.
 
     After anything else it does nothing.
     """
@@ -85,7 +85,9 @@ def conclude() -> int:
     if not folder or not found:
         return 0
     runs.write(folder, found)
-    failed = sum(bool(run.failure) for run in found)
+    failures = [run for run in found if run.failure]
+    for run in failures:
+        cli.complain(f"{folder / run.name}: {run.failure}")
     log.info("\n%s", runs.table(found))
-    log.info("%d of %d jobs are done; the table is %s", len(found) - failed, len(found), folder / "results.md")
-    return int(failed > 0)
+    log.info("%d of %d jobs are done; the table is %s", len(found) - len(failures), len(found), folder / "results.md")
+    return int(bool(failures))

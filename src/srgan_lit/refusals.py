@@ -73,7 +73,10 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
         missing = re.search(r"Could not find '(?:([^']*)/)?([^'/]+)'", text)
         group, name = (missing[1], missing[2]) if missing else (None, text)
         if (group or "").startswith("hydra/"):  # those plugins bring sweepers and launchers
-            return UsageError(f"{group}={name} is not installed: pip install 'srgan_lit[sweep]'")
+            known = list(error.options or ())
+            return UsageError(
+                f"no {group}={name} here.{nearest(name, known)} pip install 'srgan_lit[sweep]' brings more"
+            )
         options = list(error.options or ())
         have = f" {group} may be {', '.join(options)}." if options else ""
         return UsageError(f"no such {group or 'config'}: {name}.{nearest(name, options)}{have}")

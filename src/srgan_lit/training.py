@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning as L
 from omegaconf import OmegaConf
 
-from srgan_lit import atomic, build, evaluation, measures, results, resume
+from srgan_lit import atomic, build, dashboard, evaluation, measures, results, resume
 from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
 from srgan_lit.datamodule import SRDataModule
@@ -32,8 +32,6 @@ def train(config: TrainConfig) -> float:
         trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
     finally:
         if config.logger.name == "wandb":
-            from srgan_lit import dashboard
-
             dashboard.finish()
     if not trainer.is_global_zero:
         return 0.0
