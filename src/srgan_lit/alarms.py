@@ -28,19 +28,22 @@ _ADVICE = {
 def bounds(config: AdversarialConfig) -> tuple[float, float]:
     """The discriminator's loss if it is always right, and if it says the same of every crop.
 
-    From the formulas of ``losses.discriminator_loss``: the entropies of its targets with cross-entropy (with
-    targets 1 - s and 0, one that says the same of all does best with (1 - s) / 2), squares, or hinges.
+    The minima of ``losses.discriminator_loss``. With s the smoothing, t = 1 - s and H the binary entropy: of two
+    cross-entropies H(t), and 2 H(t/2) where the same is said of every crop; of the relativistic ones, which see
+    the difference alone, 2 H((1 + t)/2), and 2 H(1/2) where there is none.
     """
     target = 1 - config.label_smoothing
     if config.loss == "hinge":
         return 0.0, 2.0
     if config.loss == "least_squares":
         return 0.0, target**2 / 4
+    if config.loss == "relativistic":
+        return 2 * _entropy((1 + target) / 2), 2 * _entropy(0.5)
+    return _entropy(target), 2 * _entropy(target / 2)
 
-    def entropy(p: float) -> float:
-        return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
 
-    return entropy(target), 2 * entropy(target / 2)
+def _entropy(p: float) -> float:
+    return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
 
 
 def verdict(loss: float, right: float, guess: float) -> str | None:

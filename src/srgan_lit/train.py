@@ -140,7 +140,7 @@ def _train(cfg: "DictConfig") -> float:
     cfg.run_dir = str(run_dir)
     again = _requeued() and (run_dir / "config.yaml").is_file()
     if again and any(run_dir.glob("checkpoints/*.ckpt")):
-        cfg.resume, overrides = str(run_dir), []  # what was set is in its config.yaml
+        cfg.resume, overrides = str(run_dir), [f"resume={run_dir}"]  # the rest is in its config.yaml
     if cfg.resume is not None:
         cfg = resume.configuration(cfg, overrides)
     config = configuration(cfg)
