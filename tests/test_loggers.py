@@ -109,15 +109,15 @@ def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_p
     scalars, names = items(records)
     assert set(scalars) == {1, 2, 3, 4, 5, 6}
     first, last = scalars[1], scalars[6]
-    assert {"train/l1", "learning_rate/generator", "gradient_norm/generator", "images_per_second"} <= set(first)
-    assert not {"learning_rate/discriminator", "gradient_norm/discriminator"} & set(first)
+    assert {"train/l1", "learning_rate/generator", "train/gradient_norm_generator", "images_per_second"} <= set(first)
+    assert not {"learning_rate/discriminator", "train/gradient_norm_discriminator"} & set(first)
     for name in (
         "train/perceptual", "train/adversarial", "train/discriminator", "train/probability_real",
-        "train/probability_generated", "learning_rate/discriminator", "gradient_norm/discriminator", "val/psnr",
+        "train/probability_generated", "learning_rate/discriminator", "train/gradient_norm_discriminator", "val/psnr",
         "val/psnr_bicubic", "val/psnr_gain", "val/ssim",
     ):  # fmt: skip
         assert math.isfinite(float(last[name])), name
-    assert float(last["gradient_norm/generator"]) > 0
+    assert float(last["train/gradient_norm_generator"]) > 0
     assert float(last["images_per_second"]) > 0
     assert float(last["val/psnr_gain"]) == pytest.approx(
         float(last["val/psnr"]) - float(last["val/psnr_bicubic"]), abs=1e-5

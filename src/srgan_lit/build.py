@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 import srgan_lit
 from srgan_lit import dashboard
@@ -23,10 +24,12 @@ from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
 from srgan_lit.datamodule import SRDataModule
 from srgan_lit.discriminator import Discriminator
+from srgan_lit.divergence import StopWhenDiverged
 from srgan_lit.errors import UsageError
 from srgan_lit.generator import Generator, icnr_
 from srgan_lit.losses import PerceptualLoss, VGGFeatures
 from srgan_lit.module import SRGANModule
+from srgan_lit.precision import ScalerPerOptimizer
 from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
 from srgan_lit.showcase import Showcase
 
@@ -66,7 +69,13 @@ def module(config: TrainConfig) -> SRGANModule:
                     "badly; take perceptual.weights=imagenet or a file for results",
                     features.name,
                 )
-    made = SRGANModule(generator=network, phase=phase, discriminator=discriminator, perceptual=perceptual)
+    made = SRGANModule(
+        generator=network,
+        phase=phase,
+        discriminator=discriminator,
+        perceptual=perceptual,
+        optimization=config.optimization,
+    )
     if config.compile:
         made.generator.compile()
         if discriminator is not None:
@@ -121,6 +130,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         GeneratorFiles(run_dir, trained=trained(config)),
         Curves(every=config.log_every, batch_size=config.data.batch_size),
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
+        StopWhenDiverged(run_dir),
         ModelCheckpoint(
             dirpath=run_dir / "checkpoints",
             filename="iteration={step}",
@@ -131,13 +141,19 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         ),
     ]
     where = config.trainer
+    plugins: list[Any] = [WholeCheckpointIO()]
+    if where.precision == "16-mixed":
+        plugins.append(ScalerPerOptimizer("cuda", ("pretrain", "generator", "discriminator")))
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopOnSignal`` does, and into the run directory
     strategy = "ddp_find_unused_parameters_true" if where.devices * where.num_nodes > 1 else "auto"
     return L.Trainer(
         accelerator=where.accelerator,
         devices=where.devices,
         num_nodes=where.num_nodes,
         strategy=strategy,
-        precision=where.precision,
+        precision=None if where.precision == "16-mixed" else where.precision,  # or as the plugin says
+        sync_batchnorm=where.sync_batchnorm,
         max_steps=config.phase.iterations,
         max_epochs=-1,
         val_check_interval=config.validate_every,
@@ -146,7 +162,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         use_distributed_sampler=False,
         log_every_n_steps=1,  # ``Curves`` has its own interval
         logger=made,
-        plugins=[WholeCheckpointIO()],
+        plugins=plugins,
         callbacks=[*callbacks, *watchers(config, shown), *also],
         default_root_dir=run_dir,
         enable_model_summary=False,

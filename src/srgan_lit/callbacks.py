@@ -1,15 +1,15 @@
 """What happens beside the training: generator files, curves, the progress bar. No maths."""
 
+import copy
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
-from torch import Tensor
-from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
 
 from srgan_lit.checkpoint import save_generator
 from srgan_lit.module import PRETRAIN, SRGANModule
@@ -45,17 +45,30 @@ class GeneratorFiles(Callback):
         """Go on comparing with the best so far."""
         self.best = dict(state_dict["best"])
 
-    def save(self, trainer: L.Trainer, module: SRGANModule, name: str) -> None:
-        """Write one generator file, with the scores of a validation at this very iteration if there was one."""
+    def save(self, trainer: L.Trainer, module: SRGANModule, name: str, *, recalibrate: int = 0) -> None:
+        """Write one generator file, with the scores of a validation of this very generator if there was one.
+
+        Called in every process, because BatchNorm statistics are all of theirs; the first one writes.
+        """
+        module.average_statistics()
         if not trainer.is_global_zero:
             return
         iteration, scores = self.validated
+        generator = module.result
+        if recalibrate:
+            generator = copy.deepcopy(generator)  # training goes on with its own statistics
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            update_bn((data.calibration(number) for number in range(recalibrate)), generator, device=module.device)
         save_generator(
             self.run_dir / name,
-            module.generator,
+            generator,
             trained={**self.trained, "iterations": module.global_step},
-            scores={"validation": scores} if iteration == module.global_step else {},
+            scores={"validation": scores} if iteration == module.global_step and not recalibrate else {},
         )
+
+    def save_result(self, trainer: L.Trainer, module: SRGANModule, name: str) -> None:
+        """Write what a phase ends with."""
+        self.save(trainer, module, name, recalibrate=module.optimization.recalibrate)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -63,7 +76,7 @@ class GeneratorFiles(Callback):
         """At the first adversarial iteration, what pretraining ended with."""
         assert isinstance(pl_module, SRGANModule)
         if 0 < pl_module.pretrain_iterations == pl_module.global_step:
-            self.save(trainer, pl_module, "srresnet.safetensors")
+            self.save_result(trainer, pl_module, "srresnet.safetensors")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the best."""
@@ -82,22 +95,20 @@ class GeneratorFiles(Callback):
         """The result."""
         assert isinstance(pl_module, SRGANModule)
         if pl_module.global_step == pl_module.pretrain_iterations:
-            self.save(trainer, pl_module, "srresnet.safetensors")
+            self.save_result(trainer, pl_module, "srresnet.safetensors")
         if pl_module.global_step >= pl_module.plan.iterations:
-            self.save(trainer, pl_module, "generator.safetensors")
+            self.save_result(trainer, pl_module, "generator.safetensors")
 
 
 class Curves(Callback):
     """Take losses, learning rates, gradient norms and the speed to the loggers, by the number of iterations done.
 
-    ``gradient_norm`` is of each network before any clipping, in the very iteration that is logged. The speed is
-    that since the last time, without validations; ``batch_size`` is per device.
+    The speed is that since the last time, without validations; ``batch_size`` is per device.
     """
 
     def __init__(self, *, every: int, batch_size: int) -> None:
         self.every, self.batch_size = every, batch_size
         self._learning_rates: dict[str, float] = {}
-        self._norms: dict[str, Tensor] = {}
         self._since = (0, 0.0)  # iteration, and the time less that of validations
         self._validating = 0.0
 
@@ -113,15 +124,6 @@ class Curves(Callback):
         """Let it go on."""
         iteration, started = self._since
         self._since = (iteration, started + time.perf_counter() - self._validating)
-
-    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """The norm of the unscaled gradient of an iteration that will be logged."""
-        assert isinstance(pl_module, SRGANModule)
-        if (pl_module.global_step + 1) % self.every == 0:
-            weights = optimizer.param_groups[0]["params"]
-            judge = pl_module.discriminator
-            name = "discriminator" if judge is not None and weights[0] is next(judge.parameters()) else "generator"
-            self._norms[name] = get_total_norm(weight.grad for weight in weights if weight.grad is not None)
 
     def _speed(self, trainer: L.Trainer) -> float:
         """Images per second of all devices since the last call."""
@@ -143,11 +145,10 @@ class Curves(Callback):
         assert isinstance(pl_module, SRGANModule)
         if pl_module.global_step % self.every == 0:
             losses = {f"train/{name}": value for name, value in pl_module.values.items()}
+            losses["train/skipped"] = torch.tensor(pl_module.skipped)
             rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
-            norms = {f"gradient_norm/{name}": norm for name, norm in self._norms.items()}
-            values = {name: float(value) for name, value in (losses | rates | norms).items()}
+            values = {name: float(value) for name, value in (losses | rates).items()}
             values["images_per_second"] = self._speed(trainer)  # after float(), which waits for the device
-            self._norms = {}
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=pl_module.global_step)
 
@@ -177,7 +178,9 @@ class IterationBar(TQDMProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Losses, and the PSNR of the last validation next to bicubic's."""
         assert isinstance(pl_module, SRGANModule)
-        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "probability" not in name}
+        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "_" not in name}
+        if pl_module.skipped:
+            shown["skipped"] = str(pl_module.skipped)
         scores = validation_scores(trainer)
         if "psnr" in scores:
             shown["PSNR"] = f"{scores['psnr']:.2f} dB (bicubic {scores['psnr_bicubic']:.2f})"

@@ -189,7 +189,8 @@ def _from_lightning(path: Path) -> Generator:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
     generator = _build(architecture, source=str(path))
-    prefix = "generator."
+    # The moving average where there is one: it is what a run validates and saves.
+    prefix = "ema.module." if any(name.startswith("ema.module.") for name in state) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     load_strictly(generator, tensors, source=str(path))
     return generator

@@ -1,5 +1,6 @@
 """Values that cannot work together, refused before anything is loaded. No torch unless a GPU is asked for."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
         found |= dict.fromkeys(("perceptual", "phase.adversarial", "phase.weights"), reason)
     elif phase.weights and not phase.weights.perceptual:
         found["perceptual"] = "phase.weights.perceptual is 0"
+    if config.trainer.devices * config.trainer.num_nodes == 1:
+        found["trainer.sync_batchnorm"] = "there is one process"
     if phase.name == "adversarial":
         found["phase.pretrain"] = "phase=adversarial starts from init_from"
     for name, schedule in (("pretrain", phase.pretrain), ("adversarial", phase.adversarial)):
@@ -39,7 +42,16 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             if key == ignored or key.startswith(f"{ignored}."):
                 raise UsageError(f"{key} has no effect: {reason}; leave it out")
 
-    data, phase = config.data, config.phase
+    data, phase, optimization = config.data, config.phase, config.optimization
+    if data.batch_size % optimization.accumulate:
+        raise UsageError(
+            f"optimization.accumulate={optimization.accumulate} must divide data.batch_size={data.batch_size}"
+        )
+    if optimization.batchnorm == "frozen" and config.init_from is None:
+        raise UsageError(
+            "optimization.batchnorm=frozen keeps the statistics that a generator comes with, but init_from is null; "
+            "set init_from=<a generator>, or optimization.batchnorm=batch"
+        )
     if phase.adversarial and data.crop < SMALLEST_JUDGED:
         raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")
     if phase.name == "adversarial" and config.init_from is None:
@@ -58,13 +70,30 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         raise UsageError(
             "trainer.precision=16-mixed needs a GPU; on a CPU take trainer.precision=bf16-mixed or 32-true"
         )
+    _check_launch(config)
     if config.trainer.devices > 1 or config.trainer.accelerator == "gpu":
         _check_devices(config)
+
+
+def _check_launch(config: TrainConfig) -> None:
+    """Under torchrun the numbers must be those that it was started with."""
+    trainer = config.trainer
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    devices = int(os.environ["LOCAL_WORLD_SIZE"])
+    nodes = int(os.environ["WORLD_SIZE"]) // devices
+    if (trainer.devices, trainer.num_nodes) != (devices, nodes):
+        raise UsageError(
+            f"torchrun started {devices} processes on {nodes} machines; "
+            f"set trainer.devices={devices} trainer.num_nodes={nodes}"
+        )
 
 
 def _check_devices(config: TrainConfig) -> None:
     trainer = config.trainer
     if trainer.accelerator == "cpu":
+        if trainer.sync_batchnorm:
+            raise UsageError("trainer.sync_batchnorm=true needs GPUs; leave it out on a CPU")
         return  # any number of processes
     import torch
 

@@ -153,6 +153,17 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class OptimizationConfig:
+    """How updates are made, in both phases: ``optimization`` of ``conf/train.yaml``."""
+
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_gradients: Positive | None = None
+    accumulate: Count = 1
+    batchnorm: Literal["batch", "frozen"] = "batch"
+    recalibrate: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class TrainerConfig:
     """Where it runs: ``conf/trainer``."""
 
@@ -160,6 +171,7 @@ class TrainerConfig:
     devices: Count = 1
     num_nodes: Count = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    sync_batchnorm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
@@ -179,6 +191,7 @@ class TrainConfig:
     data: DataConfig
     phase: PhaseConfig
     perceptual: PerceptualConfig
+    optimization: OptimizationConfig
     trainer: TrainerConfig
     logger: LoggerConfig
     run_dir: str

@@ -171,6 +171,13 @@ class SRDataModule(lightning.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
+    def calibration(self, number: int) -> torch.Tensor:
+        """``lr`` of the training batch ``number`` (from 0) of this rank, float in [0, 1], wherever training is."""
+        loader = self.train_dataloader()
+        assert isinstance(loader.sampler, BatchSampler)
+        assert isinstance(loader.dataset, CropBatches)
+        return images.to_float(loader.dataset[loader.sampler.batch(number)]["lr"])
+
     def val_dataloader(self) -> DataLoader[Batch]:
         """This rank's share of the validation pictures; every one is in one share."""
         return self._whole(self.validation_set())

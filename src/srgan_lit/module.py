@@ -5,21 +5,31 @@ and, in the adversarial phase, one of the discriminator before it. Only the gene
 Lightning's ``global_step``, so that ``global_step`` is the number of iterations done.
 """
 
-from typing import Any
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Self
 
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srgan_lit import bicubic, images, losses, metrics
-from srgan_lit.config import PhaseConfig
+from srgan_lit.config import OptimizationConfig, PhaseConfig
 from srgan_lit.discriminator import Discriminator, frozen
 from srgan_lit.generator import Generator
+from srgan_lit.precision import ScalerPerOptimizer
 from srgan_lit.schedules import scheduler
 
 PRETRAIN, ADVERSARIAL = "pretrain", "adversarial"
+
+# What an update minimises, and what it says of itself: unweighted losses by name, the weighted ``total``.
+Minimised = tuple[Tensor, dict[str, Tensor]]
 
 
 class SRGANModule(L.LightningModule):
@@ -31,6 +41,10 @@ class SRGANModule(L.LightningModule):
         discriminator: needed where there is an adversarial phase, else None.
         perceptual: the feature loss; needed where its weight is above 0. Its fixed weights stay out of
             checkpoints and of DDP.
+        optimization: the moving average, clipping, accumulation, and how BatchNorm takes its statistics.
+
+    An update whose gradient is not finite is left out, and with it what that batch did to the statistics of
+    BatchNorm: ``skipped`` counts such iterations, ``skipped_in_a_row`` those since the last good one.
 
     Batches are dicts of ``lr`` and ``hr`` (B, 3, H, W) in [0, 1]; validation batches hold one whole picture,
     its ``name`` and whether it is ``grey``.
@@ -43,16 +57,42 @@ class SRGANModule(L.LightningModule):
         phase: PhaseConfig,
         discriminator: Discriminator | None = None,
         perceptual: losses.PerceptualLoss | None = None,
+        optimization: OptimizationConfig | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.optimization = optimization or OptimizationConfig()
         self.generator = generator
         self.discriminator = discriminator
+        self.ema: AveragedModel | None = None
+        if self.optimization.ema:
+            average = get_ema_multi_avg_fn(self.optimization.ema)
+            self.ema = AveragedModel(generator, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.plan = phase
         self._outside = (perceptual,)  # a tuple, so that it is no submodule
         self._protocol = metrics.protocol(f"y_shave{generator.scale}")
         self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
         self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
+        self.skipped = self.skipped_in_a_row = 0
+        self._finite = True  # every gradient of this iteration
+        self.train()
+
+    @property
+    def result(self) -> Generator:
+        """The generator that is validated and saved: the moving average where there is one."""
+        if self.ema is None:
+            return self.generator
+        assert isinstance(self.ema.module, Generator)
+        return self.ema.module
+
+    def train(self, mode: bool = True) -> Self:
+        """Like every module's, but frozen BatchNorm goes on using its running statistics."""
+        super().train(mode)
+        if self.optimization.batchnorm == "frozen":
+            for norm in self.modules():
+                if isinstance(norm, _BatchNorm):
+                    norm.eval()
+        return self
 
     # ------------------------------------------------------------------ phases and optimizers
 
@@ -98,42 +138,55 @@ class SRGANModule(L.LightningModule):
     # ------------------------------------------------------------------ training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One iteration."""
-        self.values = {}
-        lr, hr = batch["lr"], batch["hr"]
-        sr = self.generator(lr)  # the one forward, shared by both updates
+        """One iteration, of the whole batch or of its parts one after another."""
+        self.values, self._finite = {}, True
+        before = [buffer.clone() for buffer in self.buffers()]  # statistics of BatchNorm: a few kilobytes
+        count = self.optimization.accumulate
+        parts = list(zip(batch["lr"].chunk(count), batch["hr"].chunk(count), strict=True))
         if self.phase == PRETRAIN:
-            self.pretrain_step(sr, hr)
-        else:
-            self.discriminator_step(sr.detach(), hr)
-            self.generator_step(sr, hr)
+            self.update("pretrain", (self.pretrain_loss(self.generator(lr), hr) for lr, hr in parts))
+        elif count == 1:
+            hr = batch["hr"]
+            sr = self.generator(batch["lr"])  # the one forward, shared by both updates
+            self.update("discriminator", [self.discriminator_loss(sr.detach(), hr)])
+            self.update("generator", [self.generator_loss(sr, hr)])
+        else:  # a second forward: the graphs of all parts cannot wait for the discriminator's update
+            self.update("discriminator", (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts))
+            self.update("generator", (self.generator_loss(self.generator(lr), hr) for lr, hr in parts))
+        if not self._finite:
+            torch._foreach_copy_(list(self.buffers()), before)
+        self.skipped += not self._finite
+        self.skipped_in_a_row = 0 if self._finite else self.skipped_in_a_row + self._alarming()
+        if self.ema is not None and self._finite:
+            self.ema.update_parameters(self.generator)
 
-    def pretrain_step(self, sr: Tensor, hr: Tensor) -> None:
-        """Update the generator by the pixel loss alone. The discriminator is not touched."""
+    def generated(self, lr: Tensor) -> Tensor:
+        """The generator's crops, without a graph."""
+        with torch.no_grad():
+            return self.generator(lr)
+
+    def pretrain_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
+        """The pixel loss, which is all that pretraining minimises."""
         assert self.plan.pretrain is not None
         kind = self.plan.pretrain.loss
         loss = losses.pixel_loss(sr, hr, kind)
-        self.update("pretrain", loss)
-        self.report({kind: loss})
+        return loss, {kind: loss}
 
-    def discriminator_step(self, sr: Tensor, hr: Tensor) -> None:
-        """Update the discriminator on ``hr`` and on detached ``sr``, forwarded apart (BatchNorm)."""
+    def discriminator_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
+        """What the discriminator minimises on ``hr`` and on detached ``sr``, forwarded apart (BatchNorm)."""
         assert self.plan.adversarial is not None
         assert self.discriminator is not None
         config = self.plan.adversarial
         real, generated = self.discriminator(hr), self.discriminator(sr)
         loss = losses.discriminator_loss(real, generated, kind=config.loss, smoothing=config.label_smoothing)
-        self.update("discriminator", loss)
-        self.report(
-            {
-                "discriminator": loss,
-                "probability_real": real.detach().float().sigmoid().mean(),
-                "probability_generated": generated.detach().float().sigmoid().mean(),
-            }
-        )
+        return loss, {
+            "discriminator": loss,
+            "probability_real": real.detach().float().sigmoid().mean(),
+            "probability_generated": generated.detach().float().sigmoid().mean(),
+        }
 
-    def generator_step(self, sr: Tensor, hr: Tensor) -> None:
-        """Update the generator by the weighted sum of its parts. The discriminator is frozen."""
+    def generator_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
+        """What the generator minimises: the weighted sum of its parts. The discriminator is frozen."""
         assert self.plan.adversarial is not None
         assert self.plan.weights is not None
         assert self.discriminator is not None
@@ -149,27 +202,72 @@ class SRGANModule(L.LightningModule):
                 real = self.discriminator(hr) if kind == "relativistic" else None
                 parts["adversarial"] = losses.generator_loss(self.discriminator(sr), kind=kind, real=real)
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
-        self.update("generator", total)
-        self.report({**parts, "total": total})
+        return total, {**parts, "total": total}
 
-    def update(self, name: str, loss: Tensor) -> None:
-        """One step of the optimizer ``name``, and of its schedule, down the gradient of ``loss``."""
-        index = self._names.index(name)
+    def update(self, name: str, parts: Iterable[Minimised]) -> None:
+        """One step of the optimizer ``name``, and of its schedule, down the mean gradient of ``parts``.
+
+        Each part is asked for when the one before has gone backward, so that only one graph lives at a time.
+        """
+        self._updating = name
+        index, count = self._names.index(name), self.optimization.accumulate
         optimizers: Any = self.optimizers()
         optimizer: LightningOptimizer = optimizers[index] if isinstance(optimizers, list) else optimizers
+        if isinstance(self.trainer.precision_plugin, ScalerPerOptimizer):
+            self.trainer.precision_plugin.use(name)
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        strategy = self.trainer.strategy
+        for number, (loss, values) in enumerate(parts, start=1):
+            alone: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+            if number < count and isinstance(strategy, ParallelStrategy):
+                alone = strategy.block_backward_sync()  # processes exchange gradients once, after the last part
+            with alone:
+                self.manual_backward(loss / count)
+            self.report(values)
         if name == "discriminator":
             # Through the precision plugin like the other, but past the counter of global_step.
-            self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)
+            strategy.optimizer_step(optimizer.optimizer, lambda: None)
         else:
             optimizer.step()
         schedulers: Any = self.lr_schedulers()
         (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Measure the gradient, unscaled by now and the mean of all processes; clip it; skip a step that is not finite.
+
+        Fused Adam leaves its step out where ``found_inf`` is set, which is how torch's GradScaler does it too;
+        the step still counts as an iteration.
+        """
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = get_total_norm(gradients)
+        finite = bool(torch.isfinite(norm))
+        if self.optimization.clip_gradients and finite:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            clip_grads_with_norm_(parameters, self.optimization.clip_gradients, norm)
+        optimizer.found_inf = torch.tensor(0.0 if finite else 1.0, device=norm.device)  # type: ignore[attr-defined]
+        self._finite &= finite
+        self.values["gradient_norm_" + self._updating.replace(PRETRAIN, "generator")] = norm
+
+    def _alarming(self) -> bool:
+        """Whether a gradient that is not finite is more than a float16 scaler finding its scale."""
+        plugin = self.trainer.precision_plugin
+        return not isinstance(plugin, ScalerPerOptimizer) or plugin.smallest_scale < 1
+
     def report(self, values: dict[str, Tensor]) -> None:
-        """Keep what an update says of itself; losses are unweighted parts and their weighted ``total``."""
-        self.values |= {name: value.detach() for name, value in values.items()}
+        """Add what a part of the batch says of its update to the iteration's means."""
+        for name, value in values.items():
+            share = value.detach() / self.optimization.accumulate
+            self.values[name] = self.values[name] + share if name in self.values else share
+
+    def average_statistics(self) -> None:
+        """Give every process the mean of all processes' BatchNorm statistics, which each takes of its own crops.
+
+        To be called by all of them at once, before anything that one of them does for all: validation, files.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
 
     def learning_rates(self) -> dict[str, float]:
         """Of the optimizers of the running phase, by network."""
@@ -182,11 +280,21 @@ class SRGANModule(L.LightningModule):
 
     # ------------------------------------------------------------------ validation
 
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Begin the adversarial phase with what pretraining's file holds, as a training of its own would."""
+        if self.ema is not None and 0 < self.pretrain_iterations == self.global_step:
+            self.generator.load_state_dict(self.ema.module.state_dict())
+            self.ema.n_averaged.zero_()
+
+    def on_validation_start(self) -> None:
+        """One generator for all processes."""
+        self.average_statistics()
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for whoever shows it."""
         lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
         with torch.compiler.set_stance("force_eager"):  # every size would compile anew
-            sr = self.generator(lr).float()
+            sr = self.result(lr).float()
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
         scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
         scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic(batch["name"][0], lr, hr, grey)
@@ -212,4 +320,10 @@ class SRGANModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what generator this is, so that the checkpoint can be used wherever a generator file can."""
+        self.average_statistics()  # in place, so that the weights already gathered have them
         checkpoint["generator_architecture"] = self.generator.architecture
+        checkpoint["skipped"] = self.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.skipped = checkpoint["skipped"]

@@ -64,6 +64,9 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
         if not math.isfinite(objective):
             raise SRGANError(f"the training diverged: its objective is {objective}")
     except Exception as error:
+        if isinstance(error, SRGANError) and error.exit_status > 128:  # a signal means the whole multirun
+            cli.complain(f"error: {error}")
+            sys.exit(error.exit_status)
         reason = error if isinstance(error, SRGANError) else explain(error)
         said = " ".join(str(reason or f"{type(error).__name__}: {error}").split())
         trace = "" if reason else f"\n{traceback.format_exc()}"

@@ -129,3 +129,14 @@ def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
     atomic.write_text(out / "results.json", as_json(rows, measures))
     atomic.write_text(out / "results.md", table(rows, measures))
     atomic.write_text(out / "images.csv", as_csv(rows, measures))
+
+
+def objective(run_dir: Path, kind: str = "psnr") -> float:
+    """What a sweep judges a run by, read from its report: a mean of its last model on its first data set.
+
+    ``psnr`` in dB, or ``perceptual``, the distance of VGG features.
+    """
+    rows = json.loads((run_dir / "report" / "results.json").read_text(encoding="utf-8"))["rows"]
+    row = [row for row in rows if row["dataset"] == rows[0]["dataset"]][-1]
+    value = next(value for key, value in row.items() if key.startswith("vgg" if kind == "perceptual" else "psnr"))
+    return math.nan if value is None else float(value)

@@ -1,5 +1,6 @@
 """Going on where a run stopped: its configuration and its newest whole checkpoint."""
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,12 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from srgan_lit.errors import SRGANError, UsageError
 
+log = logging.getLogger(__name__)
+
 # What may differ from the run that stopped: where it runs and what it reports, not what it computes.
 CHANGEABLE = (
     "resume", "run_dir", "hydra", "trainer", "logger", "objective", "compile", "validate_every", "checkpoint_every",
-    "log_every",
-    "data.root", "data.test_root", "data.cache", "data.workers", "phase.pretrain.iterations",
-    "phase.adversarial.iterations",
+    "log_every", "optimization.clip_gradients", "data.root", "data.test_root", "data.cache", "data.workers",
+    "phase.pretrain.iterations", "phase.adversarial.iterations",
 )  # fmt: skip
 
 
@@ -44,7 +46,10 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
             )
         if key in ("trainer", "logger"):
             raise UsageError(f"resume keeps the group {key}; change its keys, e.g. trainer.devices=2")
-        OmegaConf.update(resumed, key, OmegaConf.select(cfg, key), force_add=True)
+        before, now = OmegaConf.select(resumed, key), OmegaConf.select(cfg, key)
+        if before != now and key not in ("resume", "run_dir"):
+            log.info("resume: %s is %s now; it was %s", key, now, before)
+        OmegaConf.update(resumed, key, now, force_add=True)
     return resumed
 
 

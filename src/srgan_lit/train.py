@@ -74,6 +74,9 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        cli.complain("interrupted")
+        sys.exit(130)
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
         if refusal is None or _FULL_ERROR:
@@ -115,36 +118,27 @@ def _claim(run_dir: Path) -> None:
         ) from None
 
 
-def _requeued() -> bool:
-    """Whether SLURM started this job again after it was stopped."""
-    return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-
-
-def _first_rank() -> bool:
-    """Whether this process writes; the others, of torchrun, Lightning or SLURM, share what it made."""
-    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return next((rank for rank in ranks if rank is not None), "0") == "0"
-
-
-def _train(cfg: "DictConfig") -> float:
-    """Check the configuration, then train; returns the objective."""
+def _train(cfg: "DictConfig", *, alone: bool) -> float:
+    """Check the configuration, then train; returns the objective. ``alone``: not in a multirun."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from srgan_lit import checks, resume, sources
+    from srgan_lit import checks, launch, resume, sources
 
     context = HydraConfig.get()
-    overrides = [override.lstrip("+~") for override in context.overrides.task]
-    run_dir = Path(context.runtime.output_dir)
+    run_dir, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
+    set_by_user = [override.lstrip("+~") for override in overrides]
     OmegaConf.set_struct(cfg, False)
     cfg.run_dir = str(run_dir)
-    again = _requeued() and (run_dir / "config.yaml").is_file()
-    if again and any(run_dir.glob("checkpoints/*.ckpt")):
-        cfg.resume, overrides = str(run_dir), [f"resume={run_dir}"]  # the rest is in its config.yaml
+    launch.check(set_by_user, alone=alone)
+    again = launch.requeued() and (run_dir / "config.yaml").is_file()
+    if again and any((run_dir / "checkpoints").glob("*.ckpt")):
+        cfg.resume = cfg.run_dir
+        set_by_user = [f"resume={run_dir}"]  # the rest is in its config.yaml
     if cfg.resume is not None:
-        cfg = resume.configuration(cfg, overrides)
+        cfg = resume.configuration(cfg, set_by_user)
     config = configuration(cfg)
-    checks.check(config, set_by_user=[override.partition("=")[0] for override in overrides])
+    checks.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
     sources.check(config.data, config.model.scale)
 
     # Seconds to import, so after everything that can be refused.
@@ -154,7 +148,10 @@ def _train(cfg: "DictConfig") -> float:
         rehearse(config)
         _discard(run_dir)
         return 0.0
-    if config.resume is None and not again and _first_rank():
+    processes = config.trainer.devices * config.trainer.num_nodes
+    if processes > 1 and not alone and not launch.is_launched():
+        return launch.under_torchrun(overrides, run_dir, processes=processes, objective=config.objective)
+    if config.resume is None and not again and launch.is_first():
         _claim(run_dir)
     from srgan_lit.training import train
 
@@ -171,11 +168,11 @@ def _job(cfg: "DictConfig") -> float | None:
     context = HydraConfig.get()
     if context.mode is RunMode.MULTIRUN:
         return multirun.attempt(
-            lambda: _train(cfg), lambda error: refusals.explain(error, CONF, list(context.overrides.task))
+            lambda: _train(cfg, alone=False), lambda error: refusals.explain(error, CONF, list(context.overrides.task))
         )
     with one_line_errors():  # here too, because Hydra prints what leaves a job
         try:
-            return _train(cfg)
+            return _train(cfg, alone=True)
         except Exception:
             _discard(Path(context.runtime.output_dir))
             raise

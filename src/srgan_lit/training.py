@@ -11,6 +11,7 @@ from srgan_lit import atomic, build, dashboard, evaluation, measures, results, r
 from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
 from srgan_lit.datamodule import SRDataModule
+from srgan_lit.stopping import StopOnSignal
 from srgan_lit.upscalers import Bicubic, Network, Upscaler
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def train(config: TrainConfig) -> float:
     L.seed_everything(config.seed, workers=True, verbose=False)
     checkpoint, iteration = resume.newest_whole(run_dir) if config.resume else (None, 0)
     module, datamodule = build.module(config), build.datamodule(config)
-    trainer = build.trainer(config, iteration=iteration)
+    stop = StopOnSignal()
+    trainer = build.trainer(config, iteration=iteration, also=[stop])
     if trainer.is_global_zero:
         settings = OmegaConf.to_yaml(dataclasses.asdict(config))
         atomic.write_text(run_dir / "config.yaml", settings)
@@ -34,7 +36,8 @@ def train(config: TrainConfig) -> float:
         if config.logger.name == "wandb":
             dashboard.finish()
     if not trainer.is_global_zero:
-        return 0.0
+        return 0.0  # quietly, whatever happened: the first process says it
+    stop.conclude(run_dir, iteration=trainer.global_step, iterations=config.phase.iterations)
     return report(config, datamodule)
 
 
@@ -57,8 +60,7 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     log.info("\n%s", results.table(rows, [*measures.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
     log.info("Scores and pictures are in %s", run_dir / "report")
-    result = rows[len(models) - 1]  # the last model on the first set
-    return result.mean(judges[0].key) if config.objective == "perceptual" else result.psnr
+    return results.objective(run_dir, config.objective)
 
 
 def _judges(config: TrainConfig) -> list[measures.Measure]:

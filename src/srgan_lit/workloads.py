@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from srgan_lit.datasets import Batch, CropBatches
 from srgan_lit.discriminator import Discriminator
 from srgan_lit.generator import Generator
 from srgan_lit.losses import PerceptualLoss, VGGFeatures
-from srgan_lit.module import SRGANModule
+from srgan_lit.module import Minimised, SRGANModule
 from srgan_lit.pictures import read_picture, write_png
 
 CROP, SCALE = 96, 4
@@ -116,11 +116,14 @@ class Steps(SRGANModule):
         self.on_fit_start()
         return self.train()
 
-    def update(self, name: str, loss: Tensor) -> None:
-        """One step of the optimizer ``name`` down the gradient of ``loss``."""
-        optimizer = self._by_name[name]
+    def update(self, name: str, parts: Iterable[Minimised]) -> None:
+        """One step of the optimizer ``name`` down the gradient of the one part."""
+        self._updating, optimizer = name, self._by_name[name]
         optimizer.zero_grad()
-        loss.backward()
+        for loss, values in parts:
+            loss.backward()
+            self.report(values)
+        self.on_before_optimizer_step(optimizer)
         optimizer.step()
 
 

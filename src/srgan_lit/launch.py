@@ -1,0 +1,79 @@
+"""Who started this process, with which others: the plain command, torchrun, SLURM, or a job of Hydra's multirun.
+
+The plain command starts its other processes itself (Lightning does it), torchrun and SLURM start all of them. In a
+multirun each job that needs several processes gets a torchrun of its own: what Lightning would start there would
+run the whole multirun again.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srgan_lit import results
+from srgan_lit.errors import SRGANError, UsageError
+
+
+def is_launched() -> bool:
+    """Whether torchrun or SLURM's srun started this process together with others."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"]) > 1
+    return "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    by_launcher = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return int(next(filter(None, by_launcher), "0")) == 0
+
+
+def requeued() -> bool:
+    """Whether SLURM runs this job again."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+
+
+def requeue() -> None:
+    """Have SLURM run this job again.
+
+    Raises:
+        SRGANError: it does not.
+    """
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SRGANError(f"scontrol requeue {job} failed ({result.stderr.strip()}); submit the job again by hand")
+
+
+def check(overrides: Sequence[str], *, alone: bool) -> None:
+    """Refuse what processes that were started apart could not agree on; ``alone``: not in a multirun.
+
+    Raises:
+        UsageError: says what does work.
+    """
+    if not is_launched():
+        return
+    if not alone and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError("a multirun starts a torchrun for each of its jobs by itself: call it without torchrun")
+    if alone and not any(given.startswith(("run_dir=", "hydra.run.dir=", "resume=")) for given in overrides):
+        raise UsageError("each process would name a run directory of its own by the clock: set run_dir=<folder>")
+
+
+def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, objective: str) -> float:
+    """Train as ``overrides`` say, in ``run_dir``, with several processes of this machine; return the objective.
+
+    Raises:
+        SRGANError: the training failed; its own words are on stderr.
+    """
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    given = [override for override in overrides if not override.startswith("run_dir=")]
+    quoted = str(run_dir).replace("\\", "\\\\").replace('"', '\\"')
+    # One run, also where the configuration (sweep=…) makes a multirun of every command.
+    train = ["-m", "srgan_lit.train", *given, f'run_dir="{quoted}"', "hydra.mode=RUN"]
+    # torchrun would give each process one thread, and says so on every start.
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)), **os.environ}
+    if subprocess.run([*torchrun, *train], env=environment, check=False).returncode:
+        raise SRGANError(f"{run_dir}: the training failed")
+    return results.objective(run_dir, objective)
