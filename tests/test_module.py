@@ -6,77 +6,13 @@ import csv
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader
 
 from srgan_lit import schedules
-from srgan_lit.callbacks import Curves, GeneratorFiles
+from srgan_lit.callbacks import GeneratorFiles
 from srgan_lit.checkpoint import load_generator, read_metadata
-from srgan_lit.config import AdversarialConfig, PhaseConfig, PretrainConfig, ScheduleConfig, WeightsConfig
-from srgan_lit.discriminator import Discriminator
-from srgan_lit.generator import Generator
-from srgan_lit.losses import PerceptualLoss, VGGFeatures
+from srgan_lit.config import ScheduleConfig
 from srgan_lit.module import SRGANModule
-
-CROP = 16
-
-
-class Pictures(L.LightningDataModule):
-    """Seeded random crops, and two validation pictures."""
-
-    def train_dataloader(self):
-        generator = torch.Generator().manual_seed(1)
-        batches = [
-            {"lr": torch.rand(4, 3, 4, 4, generator=generator), "hr": torch.rand(4, 3, CROP, CROP, generator=generator)}
-            for _ in range(12)
-        ]
-        return DataLoader(batches, batch_size=None)
-
-    def val_dataloader(self):
-        pictures = [
-            {"lr": torch.rand(1, 3, 8, 9), "hr": torch.rand(1, 3, 32, 36), "name": [name], "grey": name == "b"}
-            for name in "ab"
-        ]
-        return DataLoader(pictures, batch_size=None)
-
-
-def plan(pretrain=0, adversarial=0, weights=None, **options):
-    return PhaseConfig(
-        name="full" if pretrain and adversarial else "pretrain" if pretrain else "adversarial",
-        pretrain=PretrainConfig(iterations=pretrain, learning_rate=1e-3) if pretrain else None,
-        adversarial=AdversarialConfig(iterations=adversarial, learning_rate=1e-3, **options) if adversarial else None,
-        weights=WeightsConfig(**(weights or {})) if adversarial else None,
-    )
-
-
-def make(phase):
-    torch.manual_seed(0)
-    perceptual = PerceptualLoss(VGGFeatures(backbone="vgg16", layer="1_2", weights="random"))
-    return SRGANModule(
-        generator=Generator(blocks=1, features=8),
-        discriminator=Discriminator(crop=CROP),
-        perceptual=perceptual if phase.adversarial else None,
-        phase=phase,
-    )
-
-
-def fit(module, tmp_path, *callbacks, **options):
-    trainer = L.Trainer(
-        accelerator="cpu", max_steps=module.plan.iterations, max_epochs=-1, num_sanity_val_steps=0,
-        check_val_every_n_epoch=None, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, logger=CSVLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1),
-        default_root_dir=tmp_path, callbacks=[Curves(every=1), *callbacks], **{"val_check_interval": 2, **options},
-    )  # fmt: skip
-    trainer.fit(module, datamodule=Pictures())
-    return trainer
-
-
-def snapshot(network):
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def same(network, before):
-    return all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+from tiny_training import fit, make, plan, same, snapshot
 
 
 class Watch(L.Callback):

@@ -1,55 +1,16 @@
 """Trainings as a user runs them: real processes on the sample pictures, and what they leave on disk."""
 
-import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
 
 from srgan_lit.checkpoint import load_generator, read_metadata
-
-TINY = [
-    "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
-    "validate_every=6", "checkpoint_every=2", "log_every=1",
-]  # fmt: skip
-
-
-PRETRAIN = ["phase.pretrain.iterations=6", "phase.pretrain.warmup=0"]
-
-
-def command(run_dir, *arguments):
-    return [sys.executable, "-m", "srgan_lit.train", *TINY, f"run_dir={run_dir}", *arguments]
-
-
-def train(run_dir, *arguments):
-    result = subprocess.run(command(run_dir, *arguments), capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    return result
-
-
-def rows(run_dir):
-    with (run_dir / "metrics.csv").open(newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
-def tensors_equal(one, other):
-    one, other = load_file(one), load_file(other)
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An uninterrupted run of both phases: its directory and what it printed."""
-    run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    result = train(run_dir, *PRETRAIN, "phase.adversarial.iterations=6")
-    return run_dir, result
+from tiny_runs import command, rows, tensors_equal, train
 
 
 def test_run_directory_holds_everything_and_loads_again(whole):
@@ -105,39 +66,6 @@ def test_report_scores_the_validation_and_the_test_pictures(whole):
     assert results[2]["psnr"] == pytest.approx(float(logged[1]["val/psnr"]), abs=2e-3)
 
 
-def kill_after(process, run_dir, step):
-    """SIGKILL as soon as the curve has reached ``step``."""
-    for _ in range(1200):
-        path = run_dir / "metrics.csv"
-        if path.is_file() and any(
-            (row["step"] or "0").isdigit() and int(row["step"] or 0) >= step for row in rows(run_dir)
-        ):
-            break
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-
-
-@pytest.mark.parametrize("step", [3, 9], ids=["pretrain", "adversarial"])
-def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, step):
-    run_dir = tmp_path / "run"
-    iterations = (*PRETRAIN, "phase.adversarial.iterations=6")
-    process = subprocess.Popen(command(run_dir, *iterations), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    kill_after(process, run_dir, step)
-    assert not (run_dir / "generator.safetensors").exists()
-    result = subprocess.run(
-        [sys.executable, "-m", "srgan_lit.train", f"resume={run_dir}"], capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
-    for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
-        assert tensors_equal(run_dir / name, whole[0] / name), name
-    curves = [[{**row, "images_per_second": None} for row in rows(folder)] for folder in (run_dir, whole[0])]
-    assert sorted(map(str, map(sorted, map(dict.items, curves[0])))) == sorted(
-        map(str, map(sorted, map(dict.items, curves[1])))
-    )
-
-
 def test_a_directory_that_holds_a_run_is_not_written_into(whole):
     before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("*.safetensors")}
     result = subprocess.run(command(whole[0]), capture_output=True, text=True, timeout=120)
@@ -157,7 +85,7 @@ def test_resume_refuses_another_run(whole):
 
 def test_multirun_trains_each_value_in_its_own_folder(whole, tmp_path):
     run_dir = tmp_path / "sweep"
-    train(run_dir, "-m", "seed=0,1", "phase=pretrain", *PRETRAIN)
+    train(run_dir, "-m", "seed=0,1", "phase=pretrain", "phase.pretrain.iterations=6")
     assert tensors_equal(run_dir / "0" / "srresnet.safetensors", whole[0] / "srresnet.safetensors"), "the same seed"
     assert not tensors_equal(run_dir / "1" / "srresnet.safetensors", whole[0] / "srresnet.safetensors")
 
@@ -183,24 +111,3 @@ def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(tmp_path):
     for expected in ("generator", "discriminator", "parameters", "7,000 iterations at", "validation", "hours", "MB"):
         assert expected in result.stdout
     assert not (tmp_path / "run").exists()
-
-
-def test_two_processes_train_both_phases_and_one_writes(whole, tmp_path):
-    run_dir = tmp_path / "run"
-    result = train(
-        run_dir,
-        *PRETRAIN,
-        "phase.adversarial.iterations=6",
-        "trainer=ddp",
-        "trainer.accelerator=cpu",
-        "data.batch_size=1",
-    )
-    steps = [int(row["step"]) for row in rows(run_dir) if row["learning_rate/generator"]]
-    assert steps == list(range(1, 13)), "each iteration once"
-    assert result.stdout.count("The generator is") == 1
-    validated = [row for row in rows(run_dir) if row["val/psnr_bicubic"]]
-    alone = [row for row in rows(whole[0]) if row["val/psnr_bicubic"]]
-    assert len(validated) == len(alone) == 2
-    for ours, theirs in zip(validated, alone, strict=True):  # the mean over all pictures, whoever scored them
-        assert float(ours["val/psnr_bicubic"]) == pytest.approx(float(theirs["val/psnr_bicubic"]), abs=1e-4)
-    assert not tensors_equal(run_dir / "srresnet.safetensors", run_dir / "generator.safetensors")

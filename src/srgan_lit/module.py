@@ -244,7 +244,7 @@ class SRGANModule(L.LightningModule):
         if self.optimization.clip_gradients and finite:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             clip_grads_with_norm_(parameters, self.optimization.clip_gradients, norm)
-        optimizer.found_inf = torch.tensor(0.0 if finite else 1.0, device=norm.device)  # type: ignore[attr-defined]
+        optimizer.found_inf = torch.tensor(float(not finite), dtype=torch.float32, device=norm.device)  # type: ignore[attr-defined]
         self._finite &= finite
         self.values["gradient_norm_" + self._updating.replace(PRETRAIN, "generator")] = norm
 

@@ -62,6 +62,8 @@ class StopOnSignal(Callback):
         if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
             self.received = self.received or signal.SIGTERM
             trainer.should_stop = True
+            if trainer.global_step % int(trainer.val_check_interval or 1):
+                trainer.limit_val_batches = 0  # Lightning would validate before it stops, and the run goes on later
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Listen no more."""

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import lightning as L
 from omegaconf import OmegaConf
+from torch.distributed import DistError
 
 from srgan_lit import atomic, build, dashboard, evaluation, measures, results, resume
 from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
 from srgan_lit.datamodule import SRDataModule
+from srgan_lit.errors import SRGANError
 from srgan_lit.stopping import StopOnSignal
 from srgan_lit.upscalers import Bicubic, Network, Upscaler
 
@@ -32,6 +34,13 @@ def train(config: TrainConfig) -> float:
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
         trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
+    except RuntimeError as error:
+        if trainer.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
+            raise SRGANError(
+                f"process {trainer.global_rank}: another process of this training ended (its own words are above, "
+                f"if it had any); go on with: python -m srgan_lit.train resume={run_dir}"
+            ) from error
+        raise
     finally:
         if config.logger.name == "wandb":
             dashboard.finish()

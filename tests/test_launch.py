@@ -1,0 +1,89 @@
+"""Several processes: the plain command, torchrun and multirun, and what happens when one of them dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tiny_runs import BOTH, command, rows, run, start, tensors_close, tensors_equal, train, wait_for
+
+TWO = ["trainer=ddp", "trainer.accelerator=cpu"]
+
+
+def frozen(start_from):
+    """Without BatchNorm statistics, a batch is the same whoever shares it."""
+    return [f"init_from={start_from}", "optimization.batchnorm=frozen", *BOTH]
+
+
+def test_two_processes_train_both_phases_and_one_writes(whole, tmp_path):
+    run_dir = tmp_path / "run"
+    result = train(run_dir, *BOTH, *TWO, "data.batch_size=1")
+    steps = [int(row["step"]) for row in rows(run_dir) if row["learning_rate/generator"]]
+    assert steps == list(range(1, 13)), "each iteration once"
+    assert result.stdout.count("The generator is") == 1
+    validated = [row for row in rows(run_dir) if row["val/psnr_bicubic"]]
+    alone = [row for row in rows(whole[0]) if row["val/psnr_bicubic"]]
+    assert len(validated) == len(alone) == 2
+    for ours, theirs in zip(validated, alone, strict=True):  # the mean over all pictures, whoever scored them
+        assert float(ours["val/psnr_bicubic"]) == pytest.approx(float(theirs["val/psnr_bicubic"]), abs=1e-4)
+    assert not tensors_equal(run_dir / "srresnet.safetensors", run_dir / "generator.safetensors")
+
+
+def test_under_torchrun_the_same_batch_gives_the_same_training(whole, tmp_path):
+    settings = frozen(whole[0] / "generator.safetensors")
+    train(tmp_path / "alone", *settings, "data.batch_size=4")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = command(tmp_path / "two", *settings, *TWO, "data.batch_size=2", "optimization.accumulate=2")[1:]
+    result = run([*launcher, *arguments])
+    assert result.returncode == 0, result.stderr
+    for name in ("srresnet.safetensors", "generator.safetensors"):
+        assert tensors_close(tmp_path / "two" / name, tmp_path / "alone" / name, 1e-5), name
+        assert not tensors_close(tmp_path / "two" / name, whole[0] / "generator.safetensors", 1e-5), "it learnt"
+
+
+def test_under_torchrun_what_cannot_work_is_refused(tmp_path):
+    launched = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+    }
+    without = [argument for argument in command(tmp_path) if not argument.startswith("run_dir=")]
+    for arguments, reason in (
+        ([*without, *TWO], "set run_dir=<folder>"),
+        (command(tmp_path / "run"), "set trainer.devices=2 trainer.num_nodes=1"),
+        (command(tmp_path / "run", "-m", "seed=1,2"), "call it without torchrun"),
+    ):
+        result = subprocess.run(
+            arguments, capture_output=True, text=True, timeout=120, env=os.environ | launched, cwd=tmp_path
+        )
+        assert result.returncode == 2, result.stderr
+        assert reason in result.stderr.splitlines()[-1]
+
+
+def test_a_multirun_gives_each_job_its_processes(whole, tmp_path):
+    run_dir = tmp_path / "multirun"
+    result = train(
+        run_dir, "-m", "seed=0,1", *TWO, "phase=pretrain", "phase.pretrain.iterations=2", "data.batch_size=1"
+    )
+    assert result.stdout.count("The generator is") == 2
+    for job in ("0", "1"):
+        assert [int(row["step"]) for row in rows(run_dir / job) if row["learning_rate/generator"]] == [1, 2]
+    assert not tensors_equal(run_dir / "0" / "generator.safetensors", run_dir / "1" / "generator.safetensors")
+
+
+def test_when_one_process_dies_the_other_ends(tmp_path):
+    run_dir = tmp_path / "run"
+    process = start(command(run_dir, *BOTH, *TWO, "phase.pretrain.iterations=100000", "validate_every=100000"))
+    wait_for(process, run_dir, 3)
+    children = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True).stdout
+    os.kill(int(children.split()[0]), signal.SIGKILL)
+    began = time.monotonic()
+    _, stderr = process.communicate(timeout=60)  # without end it would wait for ever
+    assert process.returncode == 1, time.monotonic() - began
+    assert "another process of this training ended" in stderr.splitlines()[-1]
+    assert f"resume={run_dir}" in stderr.splitlines()[-1]

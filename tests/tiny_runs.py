@@ -1,0 +1,88 @@
+"""Trainings as a user starts them, small enough for a test: real processes on the sample pictures."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+
+TINY = [
+    "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
+    "validate_every=6", "checkpoint_every=2", "log_every=1", "phase.pretrain.warmup=0",
+]  # fmt: skip
+BOTH = ["phase.pretrain.iterations=6", "phase.adversarial.iterations=6"]
+
+
+def command(run_dir, *arguments):
+    return [sys.executable, "-m", "srgan_lit.train", *TINY, f"run_dir={run_dir}", *arguments]
+
+
+def run(arguments, **environment):
+    """The finished process, whatever its exit status."""
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=os.environ | environment)
+
+
+def train(run_dir, *arguments):
+    result = run(command(run_dir, *arguments))
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def resume(run_dir, *arguments, **environment):
+    result = run([sys.executable, "-m", "srgan_lit.train", f"resume={run_dir}", *arguments], **environment)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def rows(run_dir):
+    with (run_dir / "metrics.csv").open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def start(arguments, **environment):
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
+
+
+def wait_for(process, run_dir, step):
+    """Return as soon as the curve has reached ``step``."""
+    for _ in range(2400):
+        path = run_dir / "metrics.csv"
+        if path.is_file() and any(
+            (row["step"] or "0").isdigit() and int(row["step"] or 0) >= step for row in rows(run_dir)
+        ):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"iteration {step} was not reached")
+
+
+def signal_at(process, run_dir, step, signum):
+    """Send ``signum`` as soon as the curve has reached ``step``; return the end of it all: stdout and stderr."""
+    wait_for(process, run_dir, step)
+    os.kill(process.pid, signum)
+    return process.communicate(timeout=120)
+
+
+def tensors_equal(one, other):
+    one, other = load_file(one), load_file(other)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def tensors_close(one, other, tolerance):
+    one, other = load_file(one), load_file(other)
+    return one.keys() == other.keys() and all(torch.allclose(one[n], other[n], atol=tolerance) for n in one)
+
+
+def assert_same_run(run_dir, whole):
+    """Bit for bit the files and the curve of the uninterrupted run ``whole``."""
+    for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
+        assert tensors_equal(run_dir / name, whole / name), name
+    ours, theirs = (
+        sorted(sorted((row | {"images_per_second": ""}).items()) for row in rows(folder)) for folder in (run_dir, whole)
+    )
+    assert ours == theirs
