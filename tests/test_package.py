@@ -80,6 +80,7 @@ LIGHT = {
     "srgan_lit.upscale": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
     "srgan_lit.checkpoint": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
     "srgan_lit.sources": ("torch",),
+    "srgan_lit.app_jobs": ("torch", "numpy", "starlette"),
     "srgan_lit.losses": ("lightning", "hydra", "wandb", "torchvision"),
     "srgan_lit.train": ("torch", "lightning", "wandb"),
     "srgan_lit.build": ("wandb", "hydra"),

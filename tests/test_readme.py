@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,18 @@ def desk(tmp_path_factory):
     return folder
 
 
+def serves(words, desk):
+    """The page's command goes on until it is ended; its first line says where the page is."""
+    command = [sys.executable, *words, "--port", "0"]
+    with subprocess.Popen(command, cwd=desk, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            with urllib.request.urlopen(process.stdout.readline().split()[0], timeout=60) as page:
+                assert b"runs/srgan/2026-01-31_12-00-00" in page.read()
+        finally:
+            process.terminate()
+        assert (process.wait(20), process.stderr.read()) == (0, "")
+
+
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python -m srgan_lit.")])
 def test_command_of_the_readme_runs(line, desk):
     words = shlex.split(line)
@@ -97,6 +110,9 @@ def test_command_of_the_readme_runs(line, desk):
         words += sorted(short)
         if "sweep" in keys:
             words.append("hydra.sweeper.n_trials=2")
+    if "srgan_lit.app" in words:
+        serves(words[1:], desk)
+        return
     if "srgan_lit.benchmark" in words:
         words += ["--only", "loader"]  # what needs no minutes
     result = subprocess.run(

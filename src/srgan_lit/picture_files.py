@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})  # hold several fra
 DEEP = frozenset({"PNG", "TIFF"})  # hold 16 bits
 LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
 MAX_PIXELS = 200_000_000
+_pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
 _PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
 
@@ -69,13 +71,16 @@ class Frame:
 class Opened:
     """An open picture file: ``info``, and ``frame(n)``."""
 
-    def __init__(self, path: Path, image: Image.Image) -> None:
-        self._path, self._image = path, image
+    def __init__(self, path: Path, image: Image.Image, *, max_pixels: int, together: bool) -> None:
+        self._path, self._image, self._max_pixels = path, image, max_pixels
+        _refuse_if_larger(image, max_pixels)
         self._exif = image.getexif()
         self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
         self.format = image.format or ""
         # An MPO is a camera's JPEG with more views of the same picture behind it.
         frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
+        if together and frames > 1:
+            _refuse_if_larger(image, max_pixels, frames)
         durations = []
         if frames > 1 and self.format != "TIFF":
             for number in range(frames):
@@ -103,6 +108,7 @@ class Opened:
         with _readable():
             if number:
                 self._image.seek(number)
+                _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
             array = self._deep(number)
             if array is None:
                 self._image.load()
@@ -136,30 +142,34 @@ class Opened:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
+def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, together: bool = False) -> Iterator[Opened]:
     """Open a picture file. Its size is judged from the header, before anything is decoded.
 
     Raises:
-        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame. The message does
-            not name the file.
+        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame (``together``: in
+            all frames, were they as large as the first). The message does not name the file.
     """
     path = Path(path)
-    with _readable(path):
+    with _readable(path), _pillows_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise SRGANError(
-                f"{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
-                "if it is no decompression bomb, raise --max-megapixels"
-            )
         with _readable():
-            made = Opened(path, image)
+            made = Opened(path, image, max_pixels=max_pixels, together=together)
         yield made
+
+
+def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> None:
+    width, height = image.size
+    if width * height * frames > max_pixels:
+        many = f"{frames} frames of " if frames > 1 else ""
+        raise SRGANError(
+            f"{many}{width}x{height} pixels are over the limit of {max_pixels / 1e6:g} million; "
+            "if it is no decompression bomb, raise --max-megapixels"
+        )
 
 
 @contextlib.contextmanager

@@ -140,7 +140,7 @@ def write(
         for name in dict.fromkeys(row.dataset for row in rows)
     ]
     here = resources.files(srgan_lit)
-    script = (here / "report.js").read_text(encoding="utf-8")
+    script = "\n".join((here / name).read_text(encoding="utf-8") for name in ("comparison.js", "report.js"))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
     page = environment.from_string((here / "report.html.j2").read_text(encoding="utf-8")).render(

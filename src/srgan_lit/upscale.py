@@ -19,7 +19,6 @@ from srgan_lit import cli
 from srgan_lit.errors import SRGANError, UsageError
 
 if TYPE_CHECKING:
-    from srgan_lit.picture_files import Frame, Opened
     from srgan_lit.upscaling import Enlarger
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
@@ -198,19 +197,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
-    from srgan_lit import checkpoint, resampling, upscaling
+    from srgan_lit import enlarging, upscaling
 
     device = upscaling.pick_device(arguments.device)
-    model = arguments.model or ("srgan" if "srgan" in checkpoint.bundled_names() else "srresnet")
-    generator: Any
-    if model == "bicubic":
-        if arguments.fidelity is not None:
-            raise UsageError("--fidelity blends two networks; bicubic is none")
-        generator = resampling.Bicubic()
-    elif arguments.fidelity is not None:
-        generator = checkpoint.load_blend(model, fidelity=arguments.fidelity)
-    else:
-        generator = checkpoint.load_generator(model)
+    generator = enlarging.load(arguments.model or enlarging.default_model(), fidelity=arguments.fidelity)
     return upscaling.Enlarger(
         generator,
         device=device,
@@ -221,30 +211,24 @@ def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
 
 
 def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
-    from srgan_lit import picture_files
-
-    with picture_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        picture_files.write(
-            job.target, _frames(opened, enlarger, job, arguments.tile), opened.info, scale=enlarger.scale
-        )
-
-
-def _frames(opened: "Opened", enlarger: "Enlarger", job: Job, tile: str | int) -> "Iterator[Frame]":
-    """The enlarged frames, computed as they are written."""
     from tqdm import tqdm
 
-    from srgan_lit import picture_files, upscaling
+    from srgan_lit import enlarging, picture_files
 
-    kind = picture_files.FORMATS[job.target.suffix.lower()]
-    for number in range(opened.info.frames):
-        pixels = opened.frame(number)
-        shape = (pixels.shape[0] * enlarger.scale, pixels.shape[1] * enlarger.scale, pixels.shape[2])
-        picture_files.refuse_unless_it_fits(kind, shape, pixels.dtype)
-        total = pixels.shape[0] * pixels.shape[1]
-        with tqdm(total=total, unit="px", unit_scale=True, leave=False, disable=None, dynamic_ncols=True) as progress:
-            bands = upscaling.bands(pixels, enlarger, tile=tile, on_progress=progress.update)
-            yield picture_files.Frame(shape=shape, bands=bands)
+    with (
+        picture_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened,
+        tqdm(unit="px", unit_scale=True, leave=False, disable=None, dynamic_ncols=True) as progress,
+    ):
+        frames = enlarging.frames(
+            opened,
+            enlarger,
+            job.target.suffix.lower(),
+            tile=arguments.tile,
+            on_frame=lambda _, pixels: progress.reset(pixels.shape[0] * pixels.shape[1]),
+            on_progress=progress.update,
+        )
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        picture_files.write(job.target, frames, opened.info, scale=enlarger.scale)
 
 
 def _terminate(*_: object) -> None:

@@ -1,0 +1,104 @@
+"""What the page's jobs do: the models that it offers, and a picture enlarged as ``srgan-upscale`` does. No HTTP."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from srgan_lit import checkpoint, enlarging, picture_files, upscaling
+from srgan_lit.app_jobs import Job, Options
+from srgan_lit.errors import SRGANError
+from srgan_lit.picture_files import Frame, Pixels
+from srgan_lit.preview import Preview
+
+
+class Work:
+    """Enlarges pictures of jobs.
+
+    Attributes:
+        models: the names on offer, the first one preselected, and whether each can be blended with its SRResNet.
+
+    Raises:
+        SRGANError: a model cannot be loaded.
+    """
+
+    def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
+        picked = upscaling.pick_device(device)
+        names = dict.fromkeys([*models, enlarging.default_model(), *checkpoint.bundled_names()])
+        self.models = {name: _blends(name) for name in names}
+        self.max_pixels = max_pixels
+
+        @functools.lru_cache(maxsize=4)
+        def enlarger(options: Options) -> upscaling.Enlarger:
+            return upscaling.Enlarger(
+                enlarging.load(options.model, fidelity=options.fidelity),
+                device=picked,
+                match_input=options.match_input,
+                self_ensemble=options.self_ensemble,
+            )
+
+        self._enlarger = enlarger
+
+    def check(self, path: Path) -> None:
+        """Raise SRGANError if the file at ``path`` is no picture, or too large a one, which its header says."""
+        with picture_files.opened(path, max_pixels=self.max_pixels, together=True):
+            pass
+
+    def __call__(self, job: Job) -> None:
+        """Make ``job.result``, and beside it ``before.png`` and ``after.png``, the first frame for the slider.
+
+        Raises:
+            SRGANError: the picture is damaged, too large, or does not fit into the format.
+            Cancelled: nobody waits for it any more.
+        """
+        enlarger = self._enlarger(job.options)
+        current = area = done = total = 0
+
+        def begin(number: int, pixels: Pixels) -> None:
+            nonlocal current, area, done, total
+            current, area, done = number, pixels.shape[0] * pixels.shape[1], 0
+            total += area
+            if total > self.max_pixels:  # pages of a TIFF have sizes of their own
+                raise SRGANError(f"its pages together are over the limit of {self.max_pixels / 1e6:g} million pixels")
+            if number == 0:
+                height, width = pixels.shape[:2]
+                job.facts = {"width": width, "height": height, "frames": opened.info.frames, "scale": enlarger.scale}
+                before = Preview(height, width)
+                before.add(pixels)
+                before.save(job.folder / "before.png", opened.info.icc_profile)
+            job.go_on()
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            job.progress = (current + done / area) / opened.info.frames
+            job.go_on()
+
+        with picture_files.opened(job.source, max_pixels=self.max_pixels, together=True) as opened:
+            frames = enlarging.frames(opened, enlarger, job.suffix, on_frame=begin, on_progress=advance)
+            shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
+            picture_files.write(job.result, shown, opened.info, scale=enlarger.scale)
+        job.facts["bytes"] = job.result.stat().st_size
+
+
+def _blends(name: str) -> bool:
+    """Whether the model ``name``, which must be one, can be blended."""
+    enlarging.load(name)
+    try:
+        enlarging.load(name, fidelity=0)
+    except SRGANError:
+        return False
+    return True
+
+
+def _first_kept(frames: Iterator[Frame], path: Path, icc_profile: bytes | None) -> Iterator[Frame]:
+    """The same frames; the first is written to ``path`` besides, when its last band has been taken."""
+
+    def kept(frame: Frame) -> Iterator[Pixels]:
+        after = Preview(*frame.shape[:2])
+        for band in frame.bands:
+            after.add(band)
+            yield band
+        after.save(path, icc_profile)
+
+    for number, frame in enumerate(frames):
+        yield frame if number else Frame(shape=frame.shape, bands=kept(frame))

@@ -1,0 +1,654 @@
+"""The page as its users meet it: a real server process, asked over HTTP, and a real browser."""
+
+import contextlib
+import functools
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import foreign_networks
+import srgan_lit.upscale
+from srgan_lit import Generator, app, app_jobs, save_generator
+from srgan_lit.app_jobs import Full, Job, Jobs, Options
+from srgan_lit.preview import Preview
+
+pytest.importorskip("uvicorn", reason="the extra app is not installed")
+pytest.importorskip("starlette", reason="the extra app is not installed")
+
+HOSTILE = "<img src=x onerror=\"document.title='run'\">&\"'"
+MEGAPIXELS, MEGABYTES, QUEUE = 0.5, 2, 3
+
+
+def drawn(height: int, width: int, channels: int = 3) -> np.ndarray:
+    small = np.random.default_rng(0).integers(0, 256, (2 + height // 8, 2 + width // 8, channels), dtype=np.uint8)
+    planes = [Image.fromarray(small[..., c]).resize((width, height), Image.Resampling.BICUBIC) for c in range(channels)]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+SMALL = encoded(Image.fromarray(drawn(20, 30)))
+# Many short steps and several seconds for the generator in the box.
+LONG = encoded(
+    Image.new("L", (100, 100)),
+    "GIF",
+    save_all=True,
+    append_images=[Image.new("L", (100, 100), n) for n in range(1, 45)],
+)
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """What ``condition`` gives as soon as it is true."""
+    for _ in range(int(seconds / 0.02)):
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s")
+
+
+class Server:
+    """A running server: its process, where it listens, and the folder in which it keeps what it has."""
+
+    def __init__(self, process: subprocess.Popen[str], temporary: Path, model: str) -> None:
+        self.process, self.temporary, self.model = process, temporary, model
+        assert process.stdout is not None
+        self.url = process.stdout.readline().split()[0]
+        self.port = int(self.url.rpartition(":")[2].strip("/"))
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+
+    def send(self, content: Any, **query: str) -> tuple[int, dict[str, Any]]:
+        status, _, body = self.ask("POST", f"/jobs?{urlencode(query)}", content)
+        return status, json.loads(body)
+
+    def status(self, job: str) -> dict[str, Any]:
+        return json.loads(self.ask("GET", f"/jobs/{job}")[2])
+
+    def finished(self, job: str) -> dict[str, Any]:
+        until(lambda: self.status(job)["state"] in ("done", "failed"))
+        return self.status(job)
+
+    def enlarged(self, content: bytes, **query: str) -> tuple[str, bytes]:
+        """The name and the content of the download."""
+        code, job = self.send(content, **query)
+        assert code == 201, job
+        found = self.finished(job["id"])
+        assert found["state"] == "done", found
+        code, headers, result = self.ask("GET", f"/jobs/{job['id']}/result")
+        assert code == 200
+        assert len(result) == found["bytes"]
+        assert headers["Content-Disposition"].startswith("attachment; ")
+        return found["name"], result
+
+    def kept(self) -> list[str]:
+        """Every file that the server has, below its own temporary folder."""
+        [folder] = self.temporary.iterdir()
+        return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("app")
+    model, temporary = folder / 'run "<b>&', folder / "temporary"
+    model.mkdir()
+    temporary.mkdir()
+    for name in ("generator", "srresnet"):
+        save_generator(model / f"{name}.safetensors", foreign_networks.randomised(Generator(blocks=1, features=8)))
+    command = [sys.executable, "-m", "srgan_lit.app", "--port", "0", "--model", str(model)]
+    command += ["--max-megapixels", str(MEGAPIXELS), "--max-megabytes", str(MEGABYTES), "--max-queue", str(QUEUE)]
+    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    with (
+        (folder / "stderr").open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment) as process,
+    ):
+        try:
+            server = Server(process, temporary, str(model))
+            yield server
+            server.send(LONG, model="srresnet", name="long.gif")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert not list(temporary.iterdir()), "nothing that was uploaded outlives the server"
+            assert (folder / "stderr").read_text() == ""
+        finally:
+            process.kill()
+
+
+# --- what comes out -----------------------------------------------------------------------------------------------
+
+
+@functools.cache  # a colour profile holds the second in which it was made
+def pictures() -> dict[str, bytes]:
+    rotated = Image.Exif()
+    rotated[0x0112], rotated[0x010F] = 6, "Maker"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image, clear = Image.fromarray(drawn(20, 30)), Image.fromarray(drawn(20, 30, 4))
+    mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return {
+        "clear.png": encoded(clear, icc_profile=profile, dpi=(72, 72)),
+        "deep.png": imagecodecs.png_encode(drawn(20, 30).astype(np.uint16) * 257 + 5),
+        "rotated.jpg": encoded(image, "JPEG", quality=95, exif=rotated, icc_profile=profile),
+        "moving.gif": encoded(image, "GIF", save_all=True, append_images=[mirrored], duration=[90, 180], loop=2),
+        "pages.tif": encoded(image, "TIFF", save_all=True, append_images=[image.resize((9, 40)).convert("L")]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "options"),
+    [
+        ("clear.png", {}, []),
+        ("clear.png", {"fidelity": "0.25", "match_input": "1"}, ["--fidelity", "0.25", "--match-input"]),
+        ("deep.png", {"self_ensemble": "1"}, ["--self-ensemble"]),
+        ("deep.png", {"format": "tiff", "fidelity": "1"}, ["--format", "tiff", "--fidelity", "1"]),
+        ("rotated.jpg", {}, []),
+        ("moving.gif", {}, []),
+        ("moving.gif", {"format": "webp"}, ["--format", "webp"]),
+        ("pages.tif", {}, []),
+    ],
+)
+def test_the_download_is_what_the_command_writes(
+    server: Server, tmp_path: Path, name: str, query: dict[str, str], options: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(pictures()[name])
+    command = [str(tmp_path / name), "-o", str(tmp_path / "out"), "--model", server.model, *options]
+    assert srgan_lit.upscale.main(command) == 0
+    [expected] = (tmp_path / "out").iterdir()
+    shown, result = server.enlarged(pictures()[name], name=name, model=server.model, **query)
+    assert shown == f"{expected.stem}_x4{expected.suffix}"
+    assert result == expected.read_bytes()
+
+
+def test_the_slider_gets_upright_pictures_that_browsers_show(server: Server) -> None:
+    for name, size in {"rotated.jpg": (20, 30), "deep.png": (30, 20), "pages.tif": (30, 20)}.items():
+        _, job = server.send(pictures()[name], name=name)
+        server.finished(job["id"])
+        for which, scale in (("before", 1), ("after", 4)):
+            code, headers, content = server.ask("GET", f"/jobs/{job['id']}/{which}")
+            assert (code, headers["Content-Type"]) == (200, "image/png")
+            with Image.open(io.BytesIO(content)) as image:
+                assert image.size == (size[0] * scale, size[1] * scale)
+                assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_preview_of_a_very_large_picture_is_shrunk_in_bands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, channels: int
+) -> None:
+    monkeypatch.setattr("srgan_lit.preview.MOST_PIXELS", 1000)
+    whole = drawn(100, 90, channels)
+    preview = Preview(100, 90)
+    for top, bottom in ((0, 1), (1, 40), (40, 41), (41, 100)):
+        preview.add(whole[top:bottom].astype(np.uint16) * 257)
+    preview.save(tmp_path / "shown.png", None)
+    with Image.open(tmp_path / "shown.png") as shown:
+        assert shown.size == (30, 33)
+        expected = whole[:99].reshape(33, 3, 30, 3, channels).mean(axis=(1, 3))
+        assert np.abs(np.asarray(shown).reshape(expected.shape) - expected).max() <= 1
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "becomes"),
+    [
+        ("../../../etc/x.png", "x_x4.png"),
+        ("C:\\Users\\me\\y.PNG", "y_x4.png"),
+        (f"{HOSTILE}.png", f"{HOSTILE}_x4.png"),
+        ("雪 ü.png", "雪 ü_x4.png"),
+        ("a\r\nSet-Cookie: b\0.png", "aSet-Cookie: b_x4.png"),
+        ("gnp.\u202eexe", "gnp_x4.png"),
+        ("..", "picture_x4.png"),
+        ("", "picture_x4.png"),
+        (".hidden", "hidden_x4.png"),
+        ("x" * 300 + ".png", "x" * 100 + "_x4.png"),
+    ],
+)
+def test_names_are_for_people_and_make_no_paths(server: Server, name: str, becomes: str) -> None:
+    _, job = server.send(SMALL, name=name)
+    assert server.finished(job["id"])["name"] == becomes
+    _, headers, _ = server.ask("GET", f"/jobs/{job['id']}/result")
+    said = headers["Content-Disposition"]
+    plain, _, encoded_name = said.partition("filename*=utf-8''")
+    assert (unquote(encoded_name) if encoded_name else plain.split('"')[1]) == becomes
+    assert headers["Set-Cookie"] is None
+    [folder] = server.temporary.iterdir()
+    assert {file.name for file in (folder / job["id"]).iterdir()} == {"before.png", "after.png", "result.png"}
+
+
+def test_nothing_else_can_be_fetched(server: Server) -> None:
+    _, job = server.send(SMALL)
+    server.finished(job["id"])
+    for path in (
+        "/jobs/unknown",
+        f"/jobs/{job['id']}/input",
+        f"/jobs/{job['id']}/..%2f..%2f..%2fetc%2fpasswd",
+        f"/jobs/..%2f{job['id']}/result",
+        "/app.html.j2",
+        "/../app.py",
+    ):
+        assert server.ask("GET", path)[0] == 404, path
+    assert server.ask("DELETE", f"/jobs/{job['id']}")[0] == 204
+    assert server.ask("GET", f"/jobs/{job['id']}/result")[0] == 404
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+def header_of(width: int, height: int) -> bytes:
+    return SMALL[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + SMALL[24:]
+
+
+def frames(count: int) -> bytes:
+    shades = [Image.new("L", (200, 100), number) for number in range(count)]
+    return encoded(shades[0], "GIF", save_all=True, append_images=shades[1:], duration=50)
+
+
+REFUSED_AT_ONCE = {
+    "a text": (b"hello\n" * 50, {}, "not a readable picture"),
+    "nothing": (b"", {}, "not a readable picture"),
+    "another header's checksum": (header_of(50000, 50000), {}, "not a readable picture"),
+    "too many pixels": (encoded(Image.new("1", (50000, 50000))), {}, "50000x50000 pixels are over the limit of 0.5"),
+    "too many together": (frames(40), {}, "40 frames of 200x100 pixels are over the limit"),
+    "another model": (SMALL, {"model": "../../secret"}, "no such model here"),
+    "no pair": (SMALL, {"model": "srresnet", "fidelity": "0.5"}, "no SRResNet beside it"),
+    "fidelity": (SMALL, {"fidelity": "nan"}, "from 0 to 1"),
+    "a flag": (SMALL, {"match_input": "yes"}, "match_input must be 0 or 1"),
+    "a format": (SMALL, {"format": "../x"}, "no such format"),
+    "an option": (SMALL, {"tile": "1"}, "no such option: tile"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_AT_ONCE)
+def test_refused_at_once_in_one_line(server: Server, what: str) -> None:
+    content, query, said = REFUSED_AT_ONCE[what]
+    if what == "no pair" and "srgan" in query["model"]:
+        pytest.skip("the box has a pair")
+    code, answer = server.send(content, name="a.png", **query)
+    assert code == 400
+    assert said in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (encoded(Image.fromarray(drawn(99, 99)), "JPEG")[:-999], "cut.jpg", "not a readable picture"),
+        (encoded(Image.fromarray(drawn(9, 9, 4))), "clear.jpg", "JPEG holds no transparency"),
+        (frames(3), "moving.jpg", "3 frames, and JPEG holds one"),
+    ],
+)
+def test_refused_when_decoded_and_the_next_one_is_done(server: Server, content: bytes, name: str, said: str) -> None:
+    code, job = server.send(content, name=name)
+    assert code == 201
+    found = server.finished(job["id"])
+    assert found["state"] == "failed"
+    assert said in found["error"]
+    assert server.ask("GET", f"/jobs/{job['id']}/result")[0] == 404
+    assert server.enlarged(SMALL)[0] == "picture_x4.png"
+
+
+def test_pages_count_together_whatever_the_first_one_says(server: Server, tmp_path: Path) -> None:
+    image = Image.fromarray(drawn(20, 30))
+    content = encoded(image, "TIFF", save_all=True, append_images=[Image.new("L", (700, 700))] * 2)
+    _, job = server.send(content, name="pages.tif")
+    assert "over the limit of 0.5 million pixels" in server.finished(job["id"])["error"]
+    (tmp_path / "in.tif").write_bytes(content)
+    command = [str(tmp_path / "in.tif"), "-o", str(tmp_path / "out"), "--model", "bicubic", "--max-megapixels", "0.4"]
+    assert srgan_lit.upscale.main(command) == 1  # there, a page alone counts, and not only the first
+
+
+def test_a_body_over_the_limit_is_cut_off_as_it_arrives(server: Server) -> None:
+    limit = int(MEGABYTES * 1e6)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:  # the length alone is enough
+        raw.sendall(f"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {limit + 1}\r\n\r\n".encode())
+        assert b" 413 " in raw.recv(100)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:  # without a length
+        raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        [folder] = server.temporary.iterdir()
+
+        def stored() -> int:
+            with contextlib.suppress(FileNotFoundError):
+                return sum(file.stat().st_size for file in folder.rglob("input"))
+            return 0
+
+        piece = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        raw.sendall(piece)
+        until(stored)  # pieces go to the disk as they arrive
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 20 * limit:
+                raw.sendall(piece)
+                sent += len(piece)
+                assert stored() <= limit
+        assert sent < 20 * limit
+    assert server.enlarged(SMALL)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[", "a b"])
+def test_foreign_names_for_this_machine_are_refused(server: Server, host: str) -> None:
+    assert server.ask("GET", "/", headers={"Host": host})[0] in (400, 403)
+
+
+def test_addresses_and_own_names_are_not(server: Server) -> None:
+    for host in (f"127.0.0.1:{server.port}", "LOCALHOST", "[::1]:80", "192.0.2.1", socket.gethostname()):
+        assert server.ask("GET", "/", headers={"Host": host})[0] == 200, host
+
+
+def test_another_sites_page_can_neither_send_nor_delete(server: Server) -> None:
+    own = f"http://127.0.0.1:{server.port}"
+    for origin in ("http://evil.example", "null", f"{own}0", "http://localhost"):
+        assert server.ask("POST", "/jobs", SMALL, headers={"Origin": origin})[0] == 403, origin
+    code, _, body = server.ask("POST", "/jobs", SMALL, headers={"Origin": own})
+    assert code == 201
+    path = f"/jobs/{json.loads(body)['id']}"
+    assert server.ask("DELETE", path, headers={"Origin": "http://evil.example"})[0] == 403
+    assert server.ask("DELETE", path, headers={"Origin": own})[0] == 204
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(server: Server) -> None:
+    for method, path in (("GET", "/"), ("GET", "/app.js"), ("GET", "/jobs/unknown"), ("POST", "/jobs?x=1")):
+        _, headers, _ = server.ask(method, path)
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    _, _, page = server.ask("GET", "/")
+    assert b"<b>&" not in page  # of the model's name
+    assert b"http" not in page
+
+
+# --- the queue ----------------------------------------------------------------------------------------------------
+
+
+def test_one_at_a_time_few_wait_and_who_leaves_makes_room(server: Server) -> None:
+    for job in list({Path(path).parts[0] for path in server.kept()}):
+        server.ask("DELETE", f"/jobs/{job}")
+    answers: list[tuple[int, dict[str, Any]]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(server.send(LONG, model="srresnet", name="long.gif")))
+        for _ in range(QUEUE + 3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(code for code, _ in answers) == [201] * QUEUE + [503] * 3
+    assert all("try again soon" in answer["error"] for code, answer in answers if code == 503)
+    jobs = [answer["id"] for code, answer in answers if code == 201]
+
+    def working() -> list[str]:
+        return [job for job in jobs if server.status(job)["state"] == "working"]
+
+    until(working)
+    found = [server.status(job) for job in jobs]
+    assert sorted((status["state"], status["ahead"]) for status in found) == [
+        ("waiting", 1),
+        ("waiting", 2),
+        ("working", 0),
+    ]
+    [first] = working()
+    until(lambda: 0 < server.status(first)["progress"] < 1)  # it says how far it is
+    jobs.remove(first)
+    assert server.ask("DELETE", f"/jobs/{first}")[0] == 204
+    until(working)  # or the test would take a minute
+    assert server.send(SMALL)[0] == 201
+    for job in {Path(path).parts[0] for path in server.kept()}:
+        server.ask("DELETE", f"/jobs/{job}")
+    until(lambda: not server.kept())
+
+
+def test_who_goes_away_while_sending_leaves_nothing(server: Server) -> None:
+    for _ in range(QUEUE + 1):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+            raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n" + SMALL[:100])
+    until(lambda: server.send(SMALL)[0] == 201)  # their places are free again
+
+
+def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_jobs, "KEPT", 2)
+
+    def work(job: Job) -> None:
+        job.go_on()
+        shutil.copy(job.source, job.result)
+
+    jobs = Jobs(tmp_path, work, most=10)
+
+    def done(size: int = 10) -> Job:
+        with jobs.receiving("a", ".png", Options(model="m")) as job:
+            job.source.write_bytes(bytes(size))
+        until(lambda: job.ended)
+        return job
+
+    def here(*expected: Job) -> bool:
+        return bool(until(lambda: {path.name for path in tmp_path.iterdir()} == {job.id for job in expected}))
+
+    one, two, three = done(), done(), done()
+    assert here(two, three)
+    assert jobs.find(one.id) is None
+    monkeypatch.setattr(app_jobs, "KEPT_BYTES", 100)
+    large = done(90)
+    assert here(three, large)
+    larger = done(101)
+    assert here(larger)  # the newest stays, or it could not be fetched
+    monkeypatch.setattr(app_jobs, "KEPT_SECONDS", -1)
+    old = done()
+    assert here()
+    assert jobs.find(old.id) is None
+    monkeypatch.setattr(app_jobs, "KEPT_SECONDS", 3600)
+    monkeypatch.setattr(app_jobs, "GONE_SECONDS", -1)  # nobody has asked for it lately
+    done()
+    assert here()
+    jobs.stop()
+
+
+def test_a_fault_of_one_job_does_not_end_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(job: Job) -> None:
+        raise ZeroDivisionError("oh")
+
+    jobs = Jobs(tmp_path, work, most=2)
+    options = Options(model="m")
+    with (
+        jobs.receiving("a", ".png", options) as one,
+        jobs.receiving("b", ".png", options) as two,
+        pytest.raises(Full),
+        jobs.receiving("c", ".png", options),
+    ):
+        pass
+    until(lambda: one.ended and two.ended)
+    assert "ZeroDivisionError: oh" in one.error
+    assert "ZeroDivisionError: oh" in two.error
+    jobs.stop()
+    assert "a: something went wrong" in capsys.readouterr().err
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_served_is_said_in_one_line(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: str) -> tuple[int, str]:
+        status = app.main(arguments)
+        [line] = capsys.readouterr().err.splitlines()
+        return status, line
+
+    assert said("--port", str(server.port))[0] == 2
+    assert said("--port", "0", "--model", "nowhere")[0] == 1
+    assert said("--port", "0", "--device", "tpu")[0] == 2
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert said("--port", "0") == (1, "error: uvicorn is not installed: pip install 'srgan_lit[app]'")
+
+
+# --- in a browser -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"):
+        options.add_argument(flag)
+    for flag in ("--disable-background-networking", "--disable-component-update", "--disable-sync"):
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+def test_a_visitor_enlarges_compares_and_downloads(
+    server: Server, browser: Any, downloads: Path, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
+    def find(selector: str) -> Any:
+        return browser.find_element("css selector", selector)
+
+    name = f"{quote(HOSTILE, safe='<>=& ')}.png"  # a file may not be called with a slash
+    source = tmp_path / name
+    source.write_bytes(pictures()["clear.png"])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    browser.set_window_size(1200, 1000)
+    browser.get(server.url)
+    Select(find("[name=model]")).select_by_visible_text("srresnet")
+    assert not find("#fidelity").is_displayed()  # it has no pair to be blended with
+    Select(find("[name=model]")).select_by_visible_text(server.model)
+    find("[name=fidelity]").send_keys(Keys.ARROW_RIGHT * 5)
+    assert find("#fidelity output").text == "0.25"
+    find("[name=match_input]").click()
+    assert browser.get_log("browser") == []
+
+    find("#files").send_keys(f"{source}\n{tmp_path / 'bad.png'}")
+    WebDriverWait(browser, 30).until(lambda _: [e.text for e in browser.find_elements("css selector", ".remove")])
+    WebDriverWait(browser, 30).until(
+        lambda _: [e.text for e in browser.find_elements("css selector", ".remove")] == ["Remove"] * 2
+    )
+    first, second = browser.find_elements("css selector", ".picture")
+    assert first.find_element("tag name", "h2").text == name
+    assert browser.title == "Enlarge pictures"
+    assert "not a readable picture" in second.find_element("css selector", ".state").text
+    assert not second.find_element("css selector", ".download").is_displayed()
+    assert "30 × 20 to 120 × 80" in first.find_element("css selector", ".state").text
+
+    sizes = "return [...arguments[0].querySelectorAll('img')].map(i => [i.complete, i.naturalWidth])"
+    WebDriverWait(browser, 10).until(
+        lambda _: browser.execute_script(sizes, first) == [[True, 30], [True, 30], [True, 120]]
+    )
+    stage, slider = first.find_element("css selector", ".stage"), first.find_element("css selector", ".position")
+
+    def seen() -> bytes:
+        with Image.open(io.BytesIO(stage.screenshot_as_png)) as shot:
+            return shot.convert("RGB").tobytes()
+
+    middle = seen()
+    slider.send_keys(Keys.HOME)
+    after = seen()
+    slider.send_keys(Keys.END)
+    before = seen()
+    assert len({before, middle, after}) == 3
+    assert "100 percent input" in slider.get_attribute("aria-valuetext")
+
+    first.find_element("css selector", ".download").click()
+    wanted = [str(source), "-o", str(tmp_path / "out"), "--model", server.model, "--fidelity", "0.25", "--match-input"]
+    assert srgan_lit.upscale.main(wanted) == 0
+    WebDriverWait(browser, 20).until(lambda _: list(downloads.glob("*_x4.png")))
+    [download] = downloads.iterdir()
+    assert download.read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    unnamed = browser.execute_script(
+        "return [...document.querySelectorAll('img, input, select, progress, button')].filter(e =>"
+        " !(e.alt || e.getAttribute('aria-label') || e.closest('label') || e.textContent)).length"
+    )
+    assert unnamed == 0
+    for card in (second, first):
+        card.find_element("css selector", ".remove").click()
+    assert browser.find_elements("css selector", ".picture") == []
+
+
+def test_pictures_may_be_dropped_and_pasted_and_done_again(server: Server, browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get(server.url)
+    browser.execute_script(
+        """
+        const [name, type, bytes] = arguments;
+        const held = new DataTransfer();
+        held.items.add(new File([new Uint8Array(bytes)], name, { type }));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: held, bubbles: true, cancelable: true }));
+        document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: held, bubbles: true }));
+        """,
+        "small.png",
+        "image/png",
+        list(SMALL),
+    )
+
+    def done(count: int) -> Any:
+        links = browser.find_elements("css selector", ".download")
+        return len([link for link in links if link.is_displayed()]) == count
+
+    WebDriverWait(browser, 30).until(lambda _: done(2))
+    browser.find_element("css selector", "[name=match_input]").click()
+    browser.find_element("css selector", ".again").click()
+    WebDriverWait(browser, 30).until(lambda _: done(3))
+    facts = [element.text for element in browser.find_elements("css selector", ".facts")]
+    assert ["matched" in words for words in facts] == [True, False, False]  # above the one that it was made from
+
+
+def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "long.gif").write_bytes(LONG)
+    browser.switch_to.new_window("tab")
+    browser.get(server.url)
+    browser.execute_script("document.querySelector('[name=model]').value = 'srresnet'")
+    for job in {Path(path).parts[0] for path in server.kept()}:
+        server.ask("DELETE", f"/jobs/{job}")
+    browser.find_element("id", "files").send_keys(str(tmp_path / "long.gif"))
+    until(lambda: "Enlarging" in browser.find_element("css selector", ".state").text)
+    browser.close()
+    browser.switch_to.window(browser.window_handles[0])
+    started = time.monotonic()
+    until(lambda: not server.kept())
+    assert time.monotonic() - started < app_jobs.GONE_SECONDS / 10  # not for want of being asked
