@@ -40,18 +40,19 @@ def _clean_hydra():
     GlobalHydra.instance().clear()
 
 
-def train(*arguments, **environment):
+def train(*arguments, cwd=None, **environment):
     return subprocess.run(
         [sys.executable, "-m", "srgan_lit.train", *arguments],
-        capture_output=True, text=True, timeout=300, env={**os.environ, **environment},
+        capture_output=True, text=True, timeout=300, env={**os.environ, **environment}, cwd=cwd,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def some_failed(photos, tmp_path_factory):
-    """A multirun of three jobs whose second cannot work."""
-    folder = tmp_path_factory.mktemp("sweeps") / "some_failed"
-    result = train(*SHORT, "-m", f"data.root={photos}", f"run_dir={folder}", "model.blocks=1,many,2")
+    """A multirun of three jobs whose second cannot work, where it goes by default."""
+    desk = tmp_path_factory.mktemp("sweeps")
+    result = train(*SHORT, "-m", f"data.root={photos}", "model.blocks=1,many,2", cwd=desk)
+    (folder,) = (desk / "runs" / "demo").iterdir()
     return folder, result
 
 
@@ -59,7 +60,7 @@ def test_a_job_that_fails_is_named_and_the_others_are_done(some_failed):
     folder, result = some_failed
     assert result.returncode == 1, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if "model.blocks=many: input should be" in line]
-    assert str(folder / "1") in line
+    assert line.startswith(f"runs/demo/{folder.name}/1: ")
     assert "Traceback" not in result.stderr
     for job in "02":
         assert (folder / job / "generator.safetensors").is_file()

@@ -26,6 +26,7 @@ class Multirun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the folder and the sweeper, and make the folder, where a study is kept."""
+        HydraConfig.instance().set_config(config)  # Hydra does so for jobs alone; the default run_dir asks it
         try:
             _check(config)
         except UsageError as error:  # what a callback raises Hydra only warns of
