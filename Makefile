@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: setup demo test format clean
+.PHONY: setup demo test test-slow format clean
 
 setup: .venv/.ready
 
@@ -34,6 +34,10 @@ test: setup
 	$(BIN)/ruff check src tests notebooks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Kills, mutated files and long runs: half an hour.
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 format: setup
 	$(BIN)/ruff format src tests notebooks

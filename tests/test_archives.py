@@ -1,12 +1,15 @@
 """Archives that are whole, damaged or hostile."""
 
+import contextlib
 import io
 import stat
 import tarfile
+import warnings
 import zipfile
 
 import pytest
 
+from mutations import attack
 from srgan_lit import archives
 from srgan_lit.errors import SRGANError
 
@@ -156,3 +159,52 @@ def test_the_staging_folder_goes_whatever_happens(tmp_path):
     with pytest.raises(KeyboardInterrupt), archives.unpacked(path, tmp_path / "set"):
         raise KeyboardInterrupt
     assert not staging.exists()
+
+
+@pytest.mark.parametrize("make", [zip_of, tar_of])
+@pytest.mark.parametrize("names", [("a.png", "a.png"), ("a.png", "./a.png"), ("a.png", "a.png/b.png")])
+def test_two_files_of_one_name_are_refused(tmp_path, make, names):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's, of what we make here
+        path = make(tmp_path / "archive", [(name, PICTURE + name.encode()) for name in names])
+    with pytest.raises(SRGANError, match="two files of one name"):
+        archives.unpack(path, tmp_path / "out")
+
+
+def test_a_bomb_among_what_is_passed_over_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 2**20)
+    path = tar_of(tmp_path / "bomb", [(f"{number}.txt", bytes(2**20)) for number in range(30)], "w:gz")
+    with pytest.raises(SRGANError, match="no archive of pictures grows so much"):
+        archives.unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_goes_on_for_megabytes_is_not_read(tmp_path, kind):
+    """tarfile would take all of it into memory: gigabytes from a megabyte of zeros, compressed."""
+    long = tarfile.TarInfo("header")
+    long.type = kind
+    path = tar_of(tmp_path / "bomb", [("a.png", PICTURE), (long, bytes(2**24)), ("b.png", PICTURE)], "w:gz")
+    with pytest.raises(SRGANError, match="a header of 16777216 bytes"):
+        archives.unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["zip", "deflated", "tar", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("times", [60, pytest.param(1500, marks=pytest.mark.slow)])
+def test_a_mutated_archive_is_unpacked_or_refused_and_stays_in_its_folder(tmp_path, kind, times):
+    whole = tmp_path / "whole"
+    if kind in ("zip", "deflated"):
+        zip_of(whole, MEMBERS, compression=zipfile.ZIP_DEFLATED if kind == "deflated" else zipfile.ZIP_STORED)
+    else:
+        tar_of(whole, MEMBERS, "w" if kind == "tar" else f"w:{kind}")
+    path, inner = tmp_path / "archive", tmp_path / "inner"
+
+    def check(content):
+        path.write_bytes(content)
+        inner.mkdir()
+        with contextlib.suppress(SRGANError), archives.unpacked(path, inner / "set") as staging:
+            assert all(found.is_file() or found.is_dir() for found in staging.rglob("*"))
+            assert not any(found.is_symlink() for found in staging.rglob("*"))
+        inner.rmdir()  # empty: the staging folder is gone
+        assert {found.name for found in tmp_path.iterdir()} == {"whole", "archive"}
+
+    attack([whole.read_bytes()], check, times=times)

@@ -1,15 +1,18 @@
 """Pictures out of a zip or tar archive that may be damaged or hostile. No torch."""
 
 import contextlib
+import errno
+import functools
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TypeVar
 
 from tqdm import tqdm
 
@@ -20,6 +23,44 @@ from srgan_lit.pictures import SUFFIXES
 GROWTH = 20
 ALWAYS_ALLOWED = 100 * 2**20  # bytes
 _BLOCK = 2**20
+_LONGEST_HEADER = 2**16  # bytes: tarfile reads a long name, or an extended header, into memory
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+# What the readers raise for damaged archives, besides OSErrors that no system call made.
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error, LookupError, ValueError,
+    OverflowError,
+)  # fmt: skip
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar, refused if its header claims to go on for megabytes."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        """Every header comes here before what follows it is read."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _HEADERS and member.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {member.size} bytes")
+        return member
+
+
+class _Budget:
+    """How many bytes may still come out of an archive."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive, self.size = archive, archive.stat().st_size
+        self.allowed = self.left = max(GROWTH * self.size, ALWAYS_ALLOWED)
+
+    def spend(self, count: int) -> None:
+        """Take ``count`` bytes off; raises SRGANError where there are no more."""
+        self.left -= count
+        if self.left < 0:
+            raise SRGANError(
+                f"{self.archive}: more than {self.allowed / 1e6:.0f} MB come out of {self.size / 1e6:.1f} MB; "
+                "no archive of pictures grows so much"
+            )
 
 
 def unpack(archive: Path, target: Path) -> int:
@@ -28,36 +69,53 @@ def unpack(archive: Path, target: Path) -> int:
     Other files and hidden ones are passed over. Nothing is written outside ``target``, and no link.
 
     Raises:
-        SRGANError: no zip or tar; damaged, encrypted; a member is a link or a device, or leaves the target; or
-            more comes out than ``GROWTH`` times the archive's size. What was written by then stays in ``target``.
+        SRGANError: no zip or tar; damaged, encrypted; a member is a link or a device, leaves the target, or has
+            the name of another; or more comes out than ``GROWTH`` times the archive's size. What was written by
+            then stays in ``target``.
+        OSError: the target cannot be written.
     """
-    allowed = max(GROWTH * archive.stat().st_size, ALWAYS_ALLOWED)
-    count = written = 0
+    budget, count = _Budget(archive), 0
     target.mkdir()
-    try:
-        with tqdm(desc=f"unpacking {archive.name}", unit="B", unit_scale=True, disable=None) as bar:
-            for path, opened in _members(archive):
-                place = target / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with opened, place.open("wb") as file:
-                    while block := opened.read(_BLOCK):
-                        written += len(block)
-                        if written > allowed:
-                            raise SRGANError(
-                                f"{archive}: more than {allowed / 1e6:.0f} MB come out of "
-                                f"{archive.stat().st_size / 1e6:.1f} MB; no archive of pictures grows so much"
-                            )
-                        file.write(block)
-                        bar.update(len(block))
-                count += 1
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise SRGANError(f"{archive}: damaged or not whole ({error or 'it ends too soon'}); fetch it again") from error
-    except (RuntimeError, NotImplementedError) as error:  # zipfile's: encrypted, or an unknown method
-        raise SRGANError(f"{archive}: cannot be unpacked ({error})") from error
+    with tqdm(desc=f"unpacking {archive.name}", unit="B", unit_scale=True, disable=None) as bar:
+        for path, opened in _readable(archive, _members(archive, budget)):
+            with opened, _new(target / path, archive) as file:
+                for block in _readable(archive, iter(functools.partial(opened.read, _BLOCK), b"")):
+                    budget.spend(len(block))
+                    file.write(block)
+                    bar.update(len(block))
+            count += 1
     return count
 
 
-def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+def _new(place: Path, archive: Path) -> IO[bytes]:
+    """A new file to write; what stands in its way came out of the same archive."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place.open("xb")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SRGANError(f"{archive}: holds two files of one name: {place.name!r}") from error
+
+
+Item = TypeVar("Item")
+
+
+def _readable(archive: Path, items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; what the archive's readers raise becomes SRGANError."""
+    try:
+        yield from items
+    except SRGANError:
+        raise
+    except _DAMAGED as error:
+        raise SRGANError(f"{archive}: damaged or not whole ({error or 'it ends too soon'}); fetch it again") from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # without a number: decompressors'; with this: a seek to nowhere
+            raise
+        raise SRGANError(f"{archive}: damaged or not whole ({error}); fetch it again") from error
+    except RuntimeError as error:  # zipfile's: encrypted, or an unknown method
+        raise SRGANError(f"{archive}: cannot be unpacked ({error})") from error
+
+
+def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
     """The wanted members, opened one after the other; refuses what must not be unpacked."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened_zip:
@@ -69,7 +127,7 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
                 if not entry.is_dir() and _wanted(path):
                     yield path, opened_zip.open(entry)
     elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as opened_tar:
+        with tarfile.open(archive, tarinfo=_Member) as opened_tar:
             for member in opened_tar:
                 if not (member.isreg() or member.isdir()):
                     raise SRGANError(f"{archive}: {member.name!r} is a link or a device")
@@ -78,6 +136,8 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
                     file = opened_tar.extractfile(member)
                     assert file is not None
                     yield path, file
+                else:
+                    budget.spend(member.size)  # what is passed over is decompressed too
     else:
         raise SRGANError(f"{archive}: no zip or tar archive")
 

@@ -2,9 +2,22 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows, which neither needs the locks (an open file cannot be removed) nor has them
+    fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.part(?P<suffix>\.[^.]*)?", re.DOTALL)
+
+
+def _name(target: Path, token: str) -> str:
+    return f".{target.stem[:100]}.{token}.part{target.suffix}"
 
 
 @contextlib.contextmanager
@@ -13,19 +26,58 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name is hidden and ends with the target's own suffix, so that writers which go by the
     suffix work. The content is on the disk (fsync) before the move. If the block raises, the temporary
-    file is removed and whatever stood at ``target`` is untouched. Permissions are those of a newly
-    made file (umask), not mkstemp's 0600.
+    file is removed and whatever stood at ``target`` is untouched; an ``OSError`` that names no file, or the
+    temporary one, names the target then. What killed processes left of the same target is removed first.
+    Permissions are those of a newly made file (umask), not mkstemp's 0600.
     """
     target = Path(target)
-    temporary = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(4)}.part{target.suffix}")
+    temporary = target.with_name(_name(target, secrets.token_hex(4)))
     try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        sweep(target.parent, of=target)
+        with _made(temporary):
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a disk that is gone: the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary), temporary):
+            error.filename = str(target)
         raise
+
+
+@contextlib.contextmanager
+def _made(temporary: Path) -> Iterator[None]:
+    """An empty file, locked for as long as this process lives: so a later one knows what a kill left."""
+    with temporary.open("xb") as file:
+        if fcntl is not None:
+            _locked(file)
+            yield
+            return
+    yield  # Windows moves no open file
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Lock ``file`` if no other process has; where the file system knows no locks, it counts as locked by others."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def sweep(folder: Path, *, of: Path | None = None) -> None:
+    """Remove the temporary files in ``folder`` (``of`` one target, or all) whose writers were killed."""
+    if fcntl is None or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None or (of and (found["stem"], found["suffix"] or "") != (of.stem[:100], of.suffix)):
+            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:  # gone meanwhile, or not ours
+            if _locked(file):
+                path.unlink(missing_ok=True)
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:

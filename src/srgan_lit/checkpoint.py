@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from srgan_lit import atomic
+from srgan_lit import atomic, tensor_files
 from srgan_lit.errors import SRGANError
 from srgan_lit.generator import Generator
 from srgan_lit.images import IMAGENET_MEAN, IMAGENET_STD
@@ -130,8 +130,10 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
             trained=json.loads(raw.get("trained", "{}")),
             scores=json.loads(raw.get("scores", "{}")),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise SRGANError(f"{path}: unreadable metadata ({error})") from error
+    if not isinstance(metadata.trained, dict) or not isinstance(metadata.scores, dict):
+        raise SRGANError(f"{path}: unreadable metadata (trained and scores must be JSON objects)")
     if metadata.input_range not in INPUT_RANGES or metadata.output_range not in OUTPUT_RANGES:
         raise SRGANError(f"{path}: unknown range {metadata.input_range!r} or {metadata.output_range!r}")
     return metadata
@@ -147,6 +149,8 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     for name, tensor in wanted.items():
         if name not in tensors:
             raise SRGANError(f"{source}: tensor {name} is missing; the file does not match its architecture")
+        if wrong := tensor_files.unsound(tensors[name]):
+            raise SRGANError(f"{source}: tensor {name} {wrong}")
         if tensors[name].is_floating_point() != tensor.is_floating_point():
             raise SRGANError(f"{source}: tensor {name} is of type {tensors[name].dtype}")
         if tensors[name].shape != tensor.shape:
@@ -183,15 +187,16 @@ def _from_generator_file(path: Path) -> Generator | Ranged:
 
 def _from_lightning(path: Path) -> Generator:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        loaded = tensor_files.read(path, mmap=True)
         architecture, state = loaded["generator_architecture"], loaded["state_dict"]
+        tensors = {str(name): value for name, value in state.items()}
     except Exception as error:  # torch.load raises many kinds for a damaged or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
     generator = _build(architecture, source=str(path))
     # The moving average where there is one: it is what a run validates and saves.
-    prefix = "ema.module." if any(name.startswith("ema.module.") for name in state) else "generator."
-    tensors = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
+    tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     load_strictly(generator, tensors, source=str(path))
     return generator
 

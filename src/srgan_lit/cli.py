@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from srgan_lit import faults
 from srgan_lit.errors import SRGANError
 
 
@@ -45,5 +46,6 @@ def run(
     except (SRGANError, OSError, MemoryError) as error:
         if arguments.debug:
             raise
-        complain(f"error: {error or type(error).__name__}")
-        return error.exit_status if isinstance(error, SRGANError) else 1
+        said = error if isinstance(error, SRGANError) else faults.explain(error)
+        complain(f"error: {said}")
+        return said.exit_status if said else 1

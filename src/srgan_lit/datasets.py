@@ -68,6 +68,7 @@ class CropBatches(Dataset[Batch]):
     def __getitem__(self, request: Sequence[tuple[int, int]]) -> Batch:
         scale = self.packed.scale
         side = self.crop // scale
+        self.packed.check_whole()
         lr = np.empty((len(request), side, side, 3), dtype=np.uint8)
         hr = np.empty((len(request), self.crop, self.crop, 3), dtype=np.uint8)
         names = []

@@ -19,11 +19,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from srgan_lit import tensor_files
 from srgan_lit.errors import SRGANError
 from srgan_lit.foreign_names import EPS, OTHERS, PROJECTS, Project
 from srgan_lit.generator import SCALES, Generator
 
 _WRAPPERS = ("module.", "_orig_mod.", "generator.", "srresnet.", "net.", "netG.")
+_LONGEST_NAME = 200  # characters; real ones have 40
 _HOLDERS = ("state_dict", "ema_state_dict", "params_ema", "params", "model_state_dict", "generator", "model")
 
 
@@ -54,7 +56,7 @@ def read_tensors(path: str | os.PathLike[str], *, key: str | None = None) -> tup
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path), ""
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = tensor_files.read(path)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"the Python object {found[1]}" if found else "more than tensors"
@@ -129,6 +131,8 @@ def _recognise(tensors: dict[str, Tensor], *, source: str) -> tuple[Project, dic
     Raises:
         SRGANError: none; says which comes nearest, and the first difference.
     """
+    if odd := next((name for name in tensors if len(name) > _LONGEST_NAME), None):
+        raise SRGANError(f"{source}: no generator of a known project; a tensor is called {odd[:40]}…")
     for pattern, looks_like, why in OTHERS:
         if any(re.fullmatch(pattern, name) for name in tensors):
             raise SRGANError(f"{source}: looks like {looks_like}, which is another network: {why}")
@@ -169,9 +173,16 @@ def convert(path: str | os.PathLike[str], *, key: str | None = None) -> Converte
     raw, key = read_tensors(path, key=key)
     tensors = _renumbered(_unwrapped(raw))
     project, theirs = _recognise(tensors, source=source)
+    for name in theirs.values():
+        if wrong := tensor_files.unsound(tensors[name]):
+            raise SRGANError(f"{source}: tensor {name} {wrong}")
     found = {ours: tensors[name].float() for ours, name in theirs.items() if tensors[name].is_floating_point()}
-    steps = _adapt(found, eps=project.eps)
-    generator = _generator(found, theirs, source=f"{source}: looks like {project.name}, but")
+    but = f"{source}: looks like {project.name}, but"
+    try:
+        steps = _adapt(found, eps=project.eps)
+    except (KeyError, RuntimeError) as error:
+        raise SRGANError(f"{but} its BatchNorms and convolutions do not fit together ({error})") from error
+    generator = _generator(found, theirs, source=but)
     shape = generator.architecture
     report = [
         f"project: {project.name}" + (f" (under {key})" if key else ""),
@@ -225,29 +236,30 @@ def _generator(found: dict[str, Tensor], theirs: dict[str, str], *, source: str)
     for name in ("head.0.weight", "tail.weight"):
         if name not in found or found[name].dim() != 4:
             raise SRGANError(f"{source} it has no {'first' if 'head' in name else 'last'} convolution")
-    if not blocks or 2**stages not in SCALES:
+    if not 0 < blocks <= len(found) or not 0 < stages < 8 or 2**stages not in SCALES:  # numbers in names can be any
         raise SRGANError(f"{source} it has {blocks} blocks and {stages} upsampling stages")
     features = found["head.0.weight"].shape[0]
     slopes = [tensor for name, tensor in found.items() if name == "head.1.weight" or name.endswith(".act.weight")]
     width = max([1, *(tensor.numel() for tensor in slopes)])
     try:
-        generator = Generator(
-            blocks=blocks,
-            features=features,
-            scale=2**stages,
-            tail_kernel=found["tail.weight"].shape[-1],
-            prelu_width=width,
-        ).eval()
+        with torch.device("meta"):  # shapes alone, until the file's tensors are known to have them
+            generator = Generator(
+                blocks=blocks,
+                features=features,
+                scale=2**stages,
+                tail_kernel=found["tail.weight"].shape[-1],
+                prelu_width=width,
+            ).eval()
     except ValueError as error:
         raise SRGANError(f"{source} {error}") from error
     wanted = generator.state_dict()
     for name, tensor in wanted.items():
         if name.endswith("num_batches_tracked"):
-            found[name] = torch.zeros_like(tensor)
+            found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
         elif name not in found and re.fullmatch(r"head\.1\.weight|.*\.act\.weight", name) and not slopes:
-            found[name] = torch.zeros_like(tensor)  # ReLU
+            found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)  # ReLU
         elif name not in found and re.fullmatch(r"(head\.0|upsample\.\d\.conv|tail)\.bias", name):
-            found[name] = torch.zeros_like(tensor)
+            found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
         elif name not in found:
             raise SRGANError(f"{source} it has no tensor in the place of our {name}")
         elif found[name].numel() == 1 and tensor.dim() == 1:
@@ -258,5 +270,5 @@ def _generator(found: dict[str, Tensor], theirs: dict[str, str], *, source: str)
             )
     if surplus := sorted(found.keys() - wanted.keys()):
         raise SRGANError(f"{source} tensor {theirs.get(surplus[0], surplus[0])} has no place in SRResNet")
-    generator.load_state_dict(found)
+    generator.load_state_dict(found, assign=True)
     return generator

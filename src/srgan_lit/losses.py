@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srgan_lit import tensor_files
 from srgan_lit.config import VGG_CONVOLUTIONS, parse_layer
 from srgan_lit.errors import SRGANError, UsageError
 from srgan_lit.images import IMAGENET_MEAN, IMAGENET_STD
@@ -91,11 +92,9 @@ class VGGFeatures(nn.Module):
         tensors = {}
         for name, tensor in wanted.items():
             found = given.get(name, given.get(f"features.{name}"))
-            if found is None or found.shape != tensor.shape:
-                said = "missing" if found is None else f"{tuple(found.shape)}, not {tuple(tensor.shape)}"
-                raise SRGANError(
-                    f"perceptual.weights={weights}: not {self.backbone} weights (features.{name} is {said})"
-                )
+            wrong = "is missing" if found is None else tensor_files.unsound(found, shape=tensor.shape)
+            if found is None or wrong:
+                raise SRGANError(f"perceptual.weights={weights}: not {self.backbone} weights (features.{name} {wrong})")
             tensors[name] = found.float()
         self.features.load_state_dict(tensors)
 
@@ -141,9 +140,10 @@ def _read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     try:
         if Path(path).suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = tensor_files.read(path)
     except Exception as error:  # both readers raise many kinds
-        raise SRGANError(f"perceptual.weights={path}: cannot be read ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SRGANError(f"perceptual.weights={path}: cannot be read ({reason})") from error
     if not isinstance(loaded, dict):
         raise SRGANError(f"perceptual.weights={path}: not a state dict")
     return loaded

@@ -55,11 +55,23 @@ class Packed:
             return np.empty(0, dtype=np.uint8)
         if self._file.stat().st_size != self._bytes:
             raise OSError(f"{self._file} is not whole")
+        self._opened = self._file.open("rb")
         # As a plain array: slicing one costs less.
-        return np.memmap(self._file, dtype=np.uint8, mode="r").view(np.ndarray)
+        return np.memmap(self._opened, dtype=np.uint8, mode="r").view(np.ndarray)
+
+    def check_whole(self) -> None:
+        """Refuse to go on with a file that was cut since it was opened: reading beyond its end would be a SIGBUS.
+
+        A file that was replaced or removed stays readable, so it is the open one that counts.
+
+        Raises:
+            SRGANError: it is shorter than it was.
+        """
+        if self._bytes and os.fstat(self._opened.fileno()).st_size != self._bytes:
+            raise SRGANError(f"{self._file}: cut while it was being read; the next start packs the pictures anew")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": None}  # a process started afresh maps the file itself
+        return {**self.__dict__, "_pixels": None, "_opened": None}  # a process started afresh maps the file itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -82,6 +94,7 @@ class Packed:
 
     def pair(self, index: int) -> pictures.Pair:
         """Picture ``index`` whole."""
+        self.check_whole()
         return pictures.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
 
 

@@ -6,9 +6,11 @@ that a large result is never whole in memory (PNG, TIFF; other formats are limit
 
 import contextlib
 import itertools
+import logging
 import os
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from srgan_lit import atomic, pixels, png
+from srgan_lit import atomic, pictures, pixels, png
 from srgan_lit.errors import SRGANError
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
 Pixels = NDArray[Any]
 
@@ -36,8 +40,10 @@ FORMATS = {
 }
 ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})  # hold several frames (TIFF: pages)
 DEEP = frozenset({"PNG", "TIFF"})  # hold 16 bits
+_ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
 LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
 MAX_PIXELS = 200_000_000
+_FINEST = 8192  # dots per inch: beyond is damage, and at 8 times the size more than files hold; 1 is PIL's for none
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
 _PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
@@ -74,12 +80,16 @@ class Opened:
     def __init__(self, path: Path, image: Image.Image, *, max_pixels: int, together: bool) -> None:
         self._path, self._image, self._max_pixels = path, image, max_pixels
         _refuse_if_larger(image, max_pixels)
-        self._exif = image.getexif()
+        self._exif = image.getexif()  # of a PNG this decodes
         self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
+        try:
+            self._exif.tobytes()
+        except Exception:  # PIL raises many kinds for what it read and cannot write
+            self._exif = Image.Exif()  # damaged: as if there were none
         self.format = image.format or ""
         # An MPO is a camera's JPEG with more views of the same picture behind it.
         frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
-        if together and frames > 1:
+        if frames > 1 and (together or self.format != "TIFF"):  # animations are decoded at once
             _refuse_if_larger(image, max_pixels, frames)
         durations = []
         if frames > 1 and self.format != "TIFF":
@@ -93,7 +103,7 @@ class Opened:
             frames=frames,
             icc_profile=None if image.mode == "CMYK" else image.info.get("icc_profile"),
             exif=self._exif,
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,  # PIL says 1 for TIFFs without
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(1 < each < _FINEST for each in dpi) else None,
             durations_ms=durations,
             loop=image.info.get("loop"),
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
@@ -131,6 +141,8 @@ class Opened:
 
             with tifffile.TiffFile(self._path) as opened:
                 page = opened.pages[number].aspage()
+                if (page.imagewidth, page.imagelength) != self._image.size:
+                    raise SRGANError("a page that says two sizes")
                 if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
                     raise SRGANError(f"16 bits of {page.photometric!r}; only RGB and grey can be enlarged")
                 array = page.asarray()
@@ -146,14 +158,15 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, togeth
     """Open a picture file. Its size is judged from the header, before anything is decoded.
 
     Raises:
-        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame (``together``: in
-            all frames, were they as large as the first). The message does not name the file.
+        SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame or in all of an
+            animation's (``together``: in all pages of a TIFF too, were they as large as the first). The message
+            does not name the file.
     """
     path = Path(path)
     with _readable(path), _pillows_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path)
+            image = pictures.open_image(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
@@ -174,9 +187,11 @@ def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> N
 
 @contextlib.contextmanager
 def _readable(path: Path | None = None) -> Iterator[None]:
-    """Turn what decoders raise, which is many kinds, into SRGANError."""
+    """Turn what decoders raise, which is many kinds, into SRGANError; what they only warn of is not told."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (SRGANError, FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:
@@ -209,7 +224,8 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
     dpi = (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
     if info.frames > 1 and kind not in ANIMATED:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
-    with atomic.replacing(path) as temporary:
+    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what an odd file carries beside its pixels
         try:
             if kind == "TIFF":
                 _write_tiff(temporary, frames, info, dpi)
@@ -220,9 +236,9 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
                     png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
             else:
                 _write_with_pillow(temporary, kind, frames, info, dpi)
-        except (ValueError, TypeError, struct.error, SyntaxError) as error:  # what encoders raise
-            if isinstance(error, SRGANError):
-                raise
+        except SRGANError:
+            raise
+        except _ENCODERS_RAISE as error:
             raise SRGANError(f"cannot be written as {kind} ({error})") from error
 
 

@@ -17,6 +17,14 @@ from srgan_lit.errors import SRGANError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
 
+# Of the formats that Pillow knows, those of photographs; JPEG includes cameras' MPO. EPS would start Ghostscript.
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "PPM", "JPEG2000")
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """As ``PIL.Image.open``, whatever the name ends with, for the formats that may be read."""
+    return Image.open(path, formats=_FORMATS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
@@ -39,8 +47,9 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with open_image(path) as opened:
                 image = ImageOps.exif_transpose(opened)
                 image.load()
     except Exception as error:  # Pillow's decoders raise many kinds; all mean that this file is no good

@@ -1,12 +1,13 @@
 """Going on where a run stopped: its configuration and its newest whole checkpoint."""
 
+import contextlib
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from srgan_lit import atomic
 from srgan_lit.errors import SRGANError, UsageError
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,12 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     saved = Path(cfg.resume) / "config.yaml"
     if not saved.is_file():
         raise UsageError(f"resume={cfg.resume}: no run directory (no config.yaml in it)")
-    resumed = OmegaConf.load(saved)
-    assert isinstance(resumed, DictConfig)
+    try:
+        resumed = OmegaConf.load(saved)
+    except Exception as error:  # YAML's own kinds
+        raise UsageError(f"{saved}: no configuration of a run ({' '.join(str(error).split())})") from error
+    if not isinstance(resumed, DictConfig) or "phase" not in resumed:
+        raise UsageError(f"{saved}: no configuration of a run; remove {cfg.resume} and start it anew")
     for override in overrides:
         key, _, text = override.partition("=")
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE):
@@ -53,20 +58,32 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     return resumed
 
 
-def newest_whole(run_dir: Path) -> tuple[Path, int]:
-    """The newest checkpoint of a run that can be read to its end, and the iterations done in it.
+def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
+    """The checkpoint of a run with the most iterations that can be read to its end, and how many they are.
+
+    None and 0 where the run stopped before its first: it begins anew. By iterations and not by the files' times,
+    because clocks are set back. What killed processes left half written is removed.
 
     Raises:
-        SRGANError: there is none.
+        SRGANError: there are checkpoints and none is whole.
     """
     import torch
 
-    found = sorted((run_dir / "checkpoints").glob("*.ckpt"), key=os.path.getmtime, reverse=True)
+    for folder in (run_dir, run_dir / "checkpoints", run_dir / "report"):
+        atomic.sweep(folder)
+    found = list((run_dir / "checkpoints").glob("*.ckpt"))
+    if not found:
+        log.warning("%s: stopped before its first checkpoint, so it begins anew", run_dir)
+        return None, 0
+    whole: list[tuple[int, Path]] = []
     for path in found:
-        try:
+        with contextlib.suppress(Exception):  # a damaged file raises one of many kinds; an older whole one will do
             iteration = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
-        except Exception:  # a damaged file raises one of many kinds; an older whole one will do
-            continue
-        return path, int(iteration)
-    said = "no checkpoint" if not found else f"no whole checkpoint among {len(found)}"
-    raise SRGANError(f"resume={run_dir}: {said} in checkpoints/; the run stopped before its first, so start it anew")
+            whole.append((int(iteration), path))
+    if not whole:
+        raise SRGANError(
+            f"resume={run_dir}: none of the {len(found)} files in checkpoints/ is whole; "
+            "remove them to begin the run anew"
+        )
+    iteration, path = max(whole)
+    return path, iteration

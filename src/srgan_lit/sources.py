@@ -183,8 +183,9 @@ def size_of(path: Path) -> tuple[int, int]:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with pictures.open_image(path) as opened:
                 return opened.height, opened.width
     except Exception as error:  # as in read_picture
         reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__

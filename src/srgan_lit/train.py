@@ -5,7 +5,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,13 +65,15 @@ def help_text() -> str:
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(*, composing: bool = False) -> Iterator[None]:
     """End the process with one line and the right exit status for what a user can mend.
+
+    While ``composing``, before any job of ours runs, that is everything: Hydra raises many kinds for a command line.
 
     HYDRA_FULL_ERROR=1 in the environment shows the traceback instead.
     """
-    from srgan_lit import cli, refusals
-    from srgan_lit.errors import SRGANError
+    from srgan_lit import cli, faults, refusals
+    from srgan_lit.errors import SRGANError, UsageError
 
     try:
         yield
@@ -79,6 +82,10 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else refusals.explain(error, CONF, sys.argv[1:])
+        refusal = refusal or faults.explain(error)
+        inside = any(frame.name == _job.__name__ for frame in traceback.extract_tb(error.__traceback__))
+        if refusal is None and composing and not inside:
+            refusal = UsageError(f"this command line cannot be used ({error}); HYDRA_FULL_ERROR=1 shows where")
         if refusal is None or _FULL_ERROR:
             raise
         cli.complain(f"error: {refusal}")
@@ -102,20 +109,45 @@ def configuration(cfg: "DictConfig") -> "TrainConfig":
 
 def _discard(run_dir: Path) -> None:
     """Remove the run directory that Hydra made, if nothing else is in it: refusals and dry runs leave none."""
-    if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= {".hydra", "train.log"}:
+    if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= {"train.log"}:
         shutil.rmtree(run_dir)
 
 
-def _claim(run_dir: Path) -> None:
-    """Make ``config.yaml``, which training fills: of two runs in one directory the second is refused."""
+def _claim(run_dir: Path, config: "TrainConfig", overrides: Sequence[str]) -> None:
+    """Make ``config.yaml`` (of two runs in one directory the second is refused) and ``.hydra/overrides.yaml``.
+
+    Hydra itself would write ``.hydra/`` before anything can be refused, over that of an earlier run.
+    """
+    import dataclasses
+
+    from omegaconf import OmegaConf
+
     from srgan_lit.errors import UsageError
 
+    (run_dir / ".hydra").mkdir(parents=True, exist_ok=True)
     try:
-        (run_dir / "config.yaml").touch(exist_ok=False)
+        with (run_dir / "config.yaml").open("x", encoding="utf-8") as file:
+            file.write(OmegaConf.to_yaml(dataclasses.asdict(config)))
     except FileExistsError:
         raise UsageError(
             f"{run_dir} holds a run already; go on with resume={run_dir}, or name another run_dir"
         ) from None
+    OmegaConf.save(list(overrides), run_dir / ".hydra" / "overrides.yaml")
+
+
+def _guarded(config: "TrainConfig") -> float:
+    """Train; what the machine does to it is told with how to go on."""
+    from srgan_lit import faults
+    from srgan_lit.errors import SRGANError
+    from srgan_lit.training import train
+
+    try:
+        return train(config)
+    except Exception as error:
+        fault = faults.explain(error)
+        if fault is None or not Path(config.run_dir, "config.yaml").is_file():
+            raise
+        raise SRGANError(f"{fault}; then go on with: python -m srgan_lit.train resume={config.run_dir}") from error
 
 
 def _train(cfg: "DictConfig", *, alone: bool) -> float:
@@ -152,10 +184,8 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     if processes > 1 and not alone and not launch.is_launched():
         return launch.under_torchrun(overrides, run_dir, processes=processes, objective=config.objective)
     if config.resume is None and not again and launch.is_first():
-        _claim(run_dir)
-    from srgan_lit.training import train
-
-    return train(config)
+        _claim(run_dir, config, overrides)
+    return _guarded(config)
 
 
 def _job(cfg: "DictConfig") -> float | None:
@@ -192,7 +222,7 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
-    with one_line_errors():
+    with one_line_errors(composing=True):
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
         except ValueError as error:

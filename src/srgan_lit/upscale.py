@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srgan_lit import cli
+from srgan_lit import cli, faults
 from srgan_lit.errors import SRGANError, UsageError
 
 if TYPE_CHECKING:
@@ -188,8 +188,9 @@ def run(arguments: argparse.Namespace) -> int:
                 except (SRGANError, OSError, MemoryError) as error:
                     if arguments.debug:
                         raise
-                    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-                    failures.append(f"{job.source}: {reason or type(error).__name__}")
+                    failures.append(
+                        f"{job.source}: {error if isinstance(error, SRGANError) else faults.explain(error)}"
+                    )
     for failure in failures:
         cli.complain(failure)
     print(f"{done} enlarged, {len(failures)} failed: {arguments.output}")  # noqa: T201

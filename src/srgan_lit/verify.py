@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from srgan_lit import pictures, processes, sources
 from srgan_lit.errors import SRGANError, UsageError
 
@@ -43,7 +41,7 @@ def _examine(path: Path) -> _Examined:
     """Runs in a process of its own."""
     try:
         pixels = pictures.read_picture(path).pixels
-        with Image.open(path) as opened:
+        with pictures.open_image(path) as opened:
             return _Examined(mode=opened.mode, size=(pixels.shape[1], pixels.shape[0]), wrong=None)
     except SRGANError as error:
         return _Examined(mode="", size=(0, 0), wrong=str(error))

@@ -1,0 +1,40 @@
+"""Files of tensors from anywhere: nothing in them is executed, and none takes more memory than it has bytes."""
+
+import os
+import warnings
+import zipfile
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def read(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
+    """What ``torch.save`` wrote, on the CPU, by torch's restricted loading: tensors and plain containers only.
+
+    Raises:
+        Exception: of one of the many kinds that torch has for a damaged file, or for one that holds code.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed inside, which torch never does: it could grow without limit")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is refused anyway
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def unsound(tensor: object, *, shape: torch.Size | None = None) -> str | None:
+    """Why ``tensor`` cannot be a weight (of this ``shape``); None if it can.
+
+    A file may claim a shape of any size over a few numbers, or over none.
+    """
+    if not isinstance(tensor, Tensor):
+        return f"is a {type(tensor).__name__} and no tensor"
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return "is sparse, quantized or without numbers"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"claims the shape {tuple(tensor.shape)} over fewer numbers"
+    if shape is not None and tensor.shape != shape:
+        return f"is {tuple(tensor.shape)}, not {tuple(shape)}"
+    return None

@@ -1,0 +1,197 @@
+"""Mutated pictures through the real commands: enlarged, or refused in one line that names the file; nothing worse."""
+
+import contextlib
+import importlib
+import io
+import itertools
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from mutations import attack, hung_after
+from srgan_lit import packed, pictures, sources
+from srgan_lit.config import DataConfig
+from srgan_lit.errors import SRGANError
+
+upscale = importlib.import_module("srgan_lit.upscale")  # the package has a function of this name
+RNG = np.random.default_rng(0)
+RGB = Image.fromarray(RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8))
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+FORMATS = ("png", "jpg", "webp", "tif", "gif", "bmp", "avif")
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind), **options)
+    return file.getvalue()
+
+
+def exif() -> Image.Exif:
+    made = Image.Exif()
+    made[0x0112], made[0x010F] = 6, "maker"
+    made.get_ifd(0x8769)[0xA002] = 9
+    return made
+
+
+def seeds(kind: str) -> list[bytes]:
+    """Small files of one format, with all that it can hold."""
+    plain = {"quality": 60} if kind in ("jpg", "webp", "avif") else {}
+    found = [encoded(RGB, kind, **plain)]
+    if kind != "jpg":
+        found.append(encoded(RGB.convert("L" if kind in ("bmp", "tif") else "RGBA"), kind, **plain))
+    if kind not in ("bmp", "gif"):
+        found.append(encoded(RGB, kind, exif=exif(), icc_profile=PROFILE, **plain))
+    if kind in ("gif", "webp", "png", "avif", "tif"):
+        more = [Image.fromarray(RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8)) for _ in range(3)]
+        found.append(encoded(RGB, kind, save_all=True, append_images=more, **plain))
+    wide = RNG.integers(0, 65536, (12, 9, 3), dtype=np.uint16)
+    if kind == "png":
+        found += [encoded(RGB.convert("P"), kind, transparency=3), imagecodecs.png_encode(wide)]
+    if kind == "tif":
+        found += [imagecodecs_tiff(wide, compression) for compression in ("none", "lzw", "zlib")]
+        found.append(encoded(RGB, kind, compression="tiff_lzw", dpi=(72, 72)))
+    if kind == "jpg":
+        found.append(encoded(RGB.convert("CMYK"), kind, icc_profile=PROFILE))
+        found.append(encoded(RGB, kind, progressive=True, dpi=(72, 72)))
+    return found
+
+
+def imagecodecs_tiff(pixels: np.ndarray, compression: str) -> bytes:
+    import tifffile
+
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, photometric="rgb", compression=None if compression == "none" else compression)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("times", [60, pytest.param(3000, marks=pytest.mark.slow)])
+def test_upscale_makes_a_picture_or_one_line(kind, times, tmp_path):
+    source = tmp_path / f"in.{kind}"
+    numbers = itertools.count()
+
+    def check(content):
+        source.write_bytes(content)
+        target = tmp_path / f"{next(numbers)}" / f"out.{kind}"
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            status = upscale.main([str(source), "-o", str(target), "--model", "bicubic", "--max-megapixels", "0.1"])
+        said = errors.getvalue().splitlines()
+        assert source.read_bytes() == content
+        left = list(target.parent.iterdir()) if target.parent.exists() else []
+        if status == 0:
+            assert said == []
+            assert left == [target]
+            with Image.open(target) as result:
+                result.load()
+        else:
+            assert status == 1
+            assert len(said) == 1, said
+            assert said[0].startswith(f"{source}: ")
+            assert left == []
+
+    attack(seeds(kind), check, times=times)
+
+
+@pytest.mark.parametrize("times", [150, pytest.param(6000, marks=pytest.mark.slow)])
+def test_prepare_packs_what_is_whole_and_names_what_is_not(times, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    RGB.save(folder / "whole.png")
+    numbers = itertools.count()
+
+    def check(content):
+        name = f"bad{FORMATS[next(numbers) % len(FORMATS)]}.png"
+        (folder / name).write_bytes(content)
+        found = sources.training_sources(DataConfig(name="folder", root=str(folder)))
+        cache = packed.open_packed(found, scale=4, label="set", cache=tmp_path / "cache")
+        assert set(cache.names) | set(cache.bad) == {source.name for source in found}
+        assert np.array_equal(cache.hr(cache.names.index("whole.png")), np.asarray(RGB)[:, :8])
+        for bad, reason in cache.bad.items():
+            assert reason.startswith(str(folder / bad))
+        for at in range(len(cache)):
+            cache.pair(at)
+        (folder / name).unlink()
+
+    attack([seed for kind in FORMATS for seed in seeds(kind)], check, times=times)
+
+
+def png_of(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    rest = b"".join(chunk(*each) for each in chunks)
+    return b"\x89PNG\r\n\x1a\n" + header + rest + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def long_gif(frames: int) -> bytes:
+    """A GIF whose frames say 4000x4000 pixels in 30 bytes each."""
+    one = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    return b"GIF89a" + struct.pack("<HHBBB", 4000, 4000, 0x80, 0, 0) + bytes(6) + one * frames + b"\x3b"
+
+
+def growing_tiff() -> bytes:
+    """A first page of 4x4 pixels and a second one of 60000x60000, on no data."""
+    small = encoded(Image.new("RGB", (4, 4)), "tif", save_all=True, append_images=[Image.new("RGB", (5, 5))])
+    return small.replace(struct.pack("<HHII", 256, 4, 1, 5), struct.pack("<HHII", 256, 4, 1, 60000)).replace(
+        struct.pack("<HHII", 257, 4, 1, 5), struct.pack("<HHII", 257, 4, 1, 60000)
+    )
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    text = zlib.compress(bytes(300 * 2**20))
+    return {
+        "pixels.png": (png_of(60000, 60000), "limit"),
+        "profile.png": (png_of(8, 8, (b"iCCP", b"x\0\0" + text)), ""),
+        "text.png": (png_of(8, 8, (b"zTXt", b"x\0\0" + text)), ""),
+        "frames.gif": (long_gif(5000), "5000 frames of 4000x4000"),
+        "pages.tif": (growing_tiff(), "60000x60000"),
+    }
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_bombs_are_refused_before_they_grow(name, tmp_path, capsys):
+    content, said = bombs()[name]
+    (tmp_path / name).write_bytes(content)
+
+    def check(_):
+        assert upscale.main([str(tmp_path / name), "-o", str(tmp_path / "out"), "--model", "bicubic"]) == 1
+        errors = capsys.readouterr().err.splitlines()
+        assert len(errors) == 1
+        assert said in errors[0]
+        with contextlib.suppress(SRGANError):  # what training reads is the first frame, which may be one
+            assert pictures.read_picture(tmp_path / name).pixels.shape in {(4, 4, 3), (4000, 4000, 3)}
+
+    attack([b"bomb"], check, times=1)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
+    """An EPS is a program, which Pillow has Ghostscript run, whatever the name of the file ends with."""
+    started = []
+    monkeypatch.setattr("subprocess.Popen", lambda *arguments, **options: started.append(arguments))
+    monkeypatch.setattr("subprocess.check_call", lambda *arguments, **options: started.append(arguments))
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: True)
+    eps = tmp_path / "photo.png"
+    RGB.save(eps, "EPS")
+    assert upscale.main([str(eps), "-o", str(tmp_path / "out"), "--model", "bicubic"]) == 1
+    with pytest.raises(SRGANError, match=r"photo\.png: not a readable picture"):
+        pictures.read_picture(eps)
+    with pytest.raises(SRGANError, match=r"photo\.png"):
+        sources.size_of(eps)
+    assert started == []
+
+
+def test_the_attacks_would_notice(tmp_path):
+    """What the other tests lean on: harm is done, and a hang is seen."""
+    changed = []
+    attack([encoded(RGB, "png")], changed.append, times=50)
+    assert len(set(changed)) > 40
+    with pytest.raises(AssertionError, match="not done after"), hung_after(1):
+        for _ in itertools.count():
+            pass
