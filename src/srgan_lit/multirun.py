@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from srgan_lit import atomic, cli, runs
 from srgan_lit.errors import SRGANError, UsageError
@@ -72,7 +72,8 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
         said = " ".join(str(reason or f"{type(error).__name__}: {error}").split())
         trace = "" if reason else f"\n{traceback.format_exc()}"
         folder = Path(context.runtime.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / runs.OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(context.overrides.task, folder / runs.OVERRIDES)
         atomic.write_text(folder / runs.FAILURE, f"{said}\n{trace}")
         log.error("failed: %s", said)
         return None

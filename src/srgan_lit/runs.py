@@ -14,6 +14,7 @@ from pathlib import Path
 from srgan_lit import atomic, cli, curves, tables
 from srgan_lit.errors import UsageError
 
+OVERRIDES = ".hydra/overrides.yaml"  # what was set on the command line
 FAILURE = "failure.txt"  # in a job's folder: why it failed, in its first line
 
 # What a sweep can judge runs by, and what is better.
@@ -74,7 +75,7 @@ def _read(folder: Path, above: Path) -> Run:
         path = folder / name
         return OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else None
 
-    config, overrides = listed("config.yaml"), listed(".hydra/overrides.yaml")
+    config, overrides = listed("config.yaml"), listed(OVERRIDES)
     report, curve = folder / "report" / "results.json", folder / "metrics.csv"
     failure = (folder / FAILURE).read_text(encoding="utf-8").partition("\n")[0] if (folder / FAILURE).is_file() else ""
     scores: dict[tuple[str, str], float] = {}

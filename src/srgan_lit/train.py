@@ -193,12 +193,13 @@ def _job(cfg: "DictConfig") -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from srgan_lit import multirun, refusals
+    from srgan_lit import faults, multirun, refusals
 
     context = HydraConfig.get()
     if context.mode is RunMode.MULTIRUN:
         return multirun.attempt(
-            lambda: _train(cfg, alone=False), lambda error: refusals.explain(error, CONF, list(context.overrides.task))
+            lambda: _train(cfg, alone=False),
+            lambda error: refusals.explain(error, CONF, list(context.overrides.task)) or faults.explain(error),
         )
     with one_line_errors():  # here too, because Hydra prints what leaves a job
         try:
