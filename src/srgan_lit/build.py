@@ -121,7 +121,6 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training.*")  # frozen BatchNorm
-    warnings.filterwarnings("ignore", message="It is recommended to use .*sync_dist=True.*")  # of the same "step"
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # inside Lightning
     warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization.*")  # after is right
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")

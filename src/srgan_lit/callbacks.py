@@ -101,7 +101,7 @@ class GeneratorFiles(Callback):
 
 
 class Curves(Callback):
-    """Take losses, learning rates, gradient norms and the speed to the loggers, by the number of iterations done.
+    """Take losses, learning rates, gradient norms, scores and the speed to the loggers, by the iterations done.
 
     The speed is that since the last time, without validations; ``batch_size`` is per device.
     """
@@ -121,9 +121,12 @@ class Curves(Callback):
         self._validating = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let it go on."""
+        """Let it go on; log the scores."""
         iteration, started = self._since
         self._since = (iteration, started + time.perf_counter() - self._validating)
+        scores = {f"val/{name}": value for name, value in validation_scores(trainer).items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(scores, step=trainer.global_step)
 
     def _speed(self, trainer: L.Trainer) -> float:
         """Images per second of all devices since the last call."""

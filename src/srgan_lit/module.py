@@ -302,8 +302,8 @@ class SRGANModule(L.LightningModule):
         if self.perceptual is not None and self.phase == ADVERSARIAL:
             scores["perceptual"] = self.perceptual(sr.clamp(0, 1), hr)
         for name, value in scores.items():
-            self.log(f"val/{name}", value.mean().float(), batch_size=1, sync_dist=True)
-        self.log("step", float(self.global_step), batch_size=1)  # what Lightning takes for the loggers' axis
+            # ``Curves`` takes it to the loggers: Lightning would count batches there.
+            self.log(f"val/{name}", value.mean().float(), batch_size=1, sync_dist=True, logger=False)
         return sr
 
     def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
