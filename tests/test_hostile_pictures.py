@@ -191,7 +191,7 @@ def test_the_attacks_would_notice(tmp_path):
     """What the other tests lean on: harm is done, and a hang is seen."""
     changed = []
     attack([encoded(RGB, "png")], changed.append, times=50)
-    assert len(set(changed)) > 40
+    assert len(set(changed)) > 30
     with pytest.raises(AssertionError, match="not done after"), hung_after(1):
         for _ in itertools.count():
             pass

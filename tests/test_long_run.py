@@ -16,6 +16,7 @@ def test_memory_and_open_files_stay_flat(tmp_path):
     arguments = command(
         run_dir, "phase.pretrain.iterations=1200", "phase.adversarial.iterations=1200", "validate_every=60",
         "checkpoint_every=60", "log_every=20", "data.crop=16",
+        "phase.weights.perceptual=0", "phase.weights.mse=1",
     )  # fmt: skip
     with (tmp_path / "said").open("w") as said:  # more than a pipe holds
         process = subprocess.Popen(arguments, stdout=said, stderr=said)

@@ -1,6 +1,7 @@
 """Files appear whole or not at all: written under a temporary name beside the target, then moved."""
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -84,3 +85,24 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` (UTF-8) to ``target``, whole or not at all."""
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def create_text(target: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` (UTF-8) to ``target``, whole or not at all; of many who do so at once one succeeds.
+
+    Raises:
+        FileExistsError: there is a ``target``.
+    """
+    target = Path(target)
+    temporary = target.with_name(_name(target, secrets.token_hex(4)))
+    try:
+        with _made(temporary):
+            temporary.write_text(text, encoding="utf-8")
+            os.link(temporary, target)  # other than a move, this replaces nothing
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        with target.open("x", encoding="utf-8") as file:  # a file system without hard links
+            file.write(text)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import logging
+import mmap
 import os
 import secrets
 import shutil
@@ -55,23 +56,23 @@ class Packed:
             return np.empty(0, dtype=np.uint8)
         if self._file.stat().st_size != self._bytes:
             raise OSError(f"{self._file} is not whole")
-        self._opened = self._file.open("rb")
-        # As a plain array: slicing one costs less.
-        return np.memmap(self._opened, dtype=np.uint8, mode="r").view(np.ndarray)
+        with self._file.open("rb") as file:
+            self._map_of_file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(self._map_of_file, dtype=np.uint8)
 
     def check_whole(self) -> None:
         """Refuse to go on with a file that was cut since it was opened: reading beyond its end would be a SIGBUS.
 
-        A file that was replaced or removed stays readable, so it is the open one that counts.
+        A file that was replaced or removed stays readable, so it is the mapped one that counts.
 
         Raises:
             SRGANError: it is shorter than it was.
         """
-        if self._bytes and os.fstat(self._opened.fileno()).st_size != self._bytes:
+        if self._bytes and self._map_of_file.size() != self._bytes:
             raise SRGANError(f"{self._file}: cut while it was being read; the next start packs the pictures anew")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": None, "_opened": None}  # a process started afresh maps the file itself
+        return {**self.__dict__, "_pixels": None, "_map_of_file": None}  # a process started afresh maps the file itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -122,12 +122,12 @@ def _claim(run_dir: Path, config: "TrainConfig", overrides: Sequence[str]) -> No
 
     from omegaconf import OmegaConf
 
+    from srgan_lit import atomic
     from srgan_lit.errors import UsageError
 
     (run_dir / ".hydra").mkdir(parents=True, exist_ok=True)
     try:
-        with (run_dir / "config.yaml").open("x", encoding="utf-8") as file:
-            file.write(OmegaConf.to_yaml(dataclasses.asdict(config)))
+        atomic.create_text(run_dir / "config.yaml", OmegaConf.to_yaml(dataclasses.asdict(config)))
     except FileExistsError:
         raise UsageError(
             f"{run_dir} holds a run already; go on with resume={run_dir}, or name another run_dir"
