@@ -1,19 +1,23 @@
 """Where curves go: read back from what each logger wrote."""
 
+import json
+import math
+import struct
 import subprocess
 import sys
-import time
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from PIL import Image
 
 from srgan_lit.train import CONF, configuration
 
 
-def config(run_dir, logger):
+def config(run_dir, logger, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", overrides=["experiment=demo", f"logger={logger}"])
+        cfg = compose("train", overrides=["experiment=demo", f"logger={logger}", *overrides])
     OmegaConf.set_struct(cfg, False)
     cfg.run_dir = str(run_dir)
     return configuration(cfg)
@@ -46,24 +50,116 @@ def test_a_new_run_begins_a_new_curve(tmp_path):
     assert (tmp_path / "metrics.csv").read_text().split() == ["step,train/mse", "1,0.1"]
 
 
-def test_wandb_without_a_key_runs_offline_and_says_how_to_sync(tmp_path, caplog):
-    from srgan_lit import dashboard
+def wandb_records(path):
+    """The records of a ``.wandb`` log: blocks of 32 KiB, in them (crc, length, part of a record)."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, found, pending = path.read_bytes(), 7, [], b""
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:  # padding
+            at += left
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        pending += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(wandb_internal_pb2.Record.FromString(pending))
+            pending = b""
+    return found
+
+
+def items(records):
+    """Iteration to scalars, of what was logged; and every name."""
+    scalars, names = {}, set()
+    for record in records:
+        row = {(item.nested_key[0] if item.nested_key else item.key): item.value_json for item in record.history.item}
+        names |= set(row)
+        if "trainer/global_step" in row:
+            scalars.setdefault(int(row["trainer/global_step"]), {}).update(row)
+    return scalars, names
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for index in range(6):
+        Image.fromarray(noise.integers(0, 256, (64, 72, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+SHORT = (
+    "init_from=null", "model.blocks=1", "model.features=8", "data=folder", "data.crop=32", "data.batch_size=2",
+    "data.validation_share=0.5", "validate_every=3", "log_every=1", "phase.pretrain.iterations=3",
+    "phase.pretrain.warmup=0", "phase.adversarial.iterations=3",
+)  # fmt: skip
+
+
+def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_path, photos, caplog):
+    from srgan_lit import training
 
     caplog.set_level("INFO")
-    (tmp_path / "run").mkdir()
-    (logger,) = dashboard.wandb_logger(config(tmp_path / "run", "wandb"))
-    logger.log_metrics({"train/adversarial": 1.5}, step=3)
-    dashboard.finish()
+    training.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
-    for _ in range(100):  # its service writes on for a moment
-        if b"train/adversarial" in written.read_bytes():
-            break
-        time.sleep(0.1)
-    assert b"train/adversarial" in written.read_bytes()
     assert f"wandb sync {written.parent}" in caplog.text
+    records = wandb_records(written)
+
+    scalars, names = items(records)
+    assert set(scalars) == {1, 2, 3, 4, 5, 6}
+    first, last = scalars[1], scalars[6]
+    assert {"train/l1", "learning_rate/generator", "train/gradient_norm_generator", "images_per_second"} <= set(first)
+    assert not {"learning_rate/discriminator", "train/gradient_norm_discriminator"} & set(first)
+    for name in (
+        "train/perceptual", "train/adversarial", "train/discriminator", "train/probability_real",
+        "train/probability_generated", "learning_rate/discriminator", "train/gradient_norm_discriminator", "val/psnr",
+        "val/psnr_bicubic", "val/psnr_gain", "val/ssim",
+    ):  # fmt: skip
+        assert math.isfinite(float(last[name])), name
+    assert float(last["train/gradient_norm_generator"]) > 0
+    assert float(last["images_per_second"]) > 0
+    assert float(last["val/psnr_gain"]) == pytest.approx(
+        float(last["val/psnr"]) - float(last["val/psnr_bicubic"]), abs=1e-5
+    )
+    sweep = OmegaConf.load(CONF / "wandb_sweep.yaml")
+    assert sweep.metric.name in names, "what the sweep file optimises is logged"
+
+    settings = {update.key: update.value_json for record in records for update in record.run.config.update}
+    assert json.loads(settings["phase"])["adversarial"]["iterations"] == 3
+    assert {"torch", "lightning", "python", "device"} <= set(json.loads(settings["environment"]))
+    artifacts = [record.request.log_artifact.artifact for record in records] + [record.artifact for record in records]
+    kept = [entry.path for artifact in artifacts for entry in artifact.manifest.contents]
+    assert "generator.safetensors" in kept
+
+    pictures = sorted((written.parent / "files" / "media" / "images" / "val").glob("*.png"))
+    validation = len(json.loads((tmp_path / "run" / "report" / "results.json").read_text())["rows"][0]["images"])
+    assert len(pictures) == 2 * min(4, validation), "a panel of each picture at both validations"
+    for path in pictures:
+        with Image.open(path) as panel:
+            panel.load()
+            assert panel.width == 4 * 240 + 5 * 16, "LR, bicubic, SR and HR"
 
 
-def test_wandb_that_fails_never_stops_a_training(tmp_path, caplog, monkeypatch):
+def test_a_wandb_that_dies_in_the_middle_never_stops_a_training(tmp_path, photos, caplog, monkeypatch):
+    import wandb
+
+    from srgan_lit import training
+
+    calls = []
+
+    def fail(*_, **__):
+        calls.append(1)
+        raise BrokenPipeError("the service went away")
+
+    monkeypatch.setattr(wandb.Run, "log", fail)
+    training.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
+    assert (tmp_path / "run" / "generator.safetensors").is_file()
+    assert caplog.text.count("the service went away") == 1, "said once"
+    assert len(calls) == 1, "and not tried again"
+
+
+def test_wandb_that_does_not_start_never_stops_a_training(tmp_path, caplog, monkeypatch):
     import wandb
 
     from srgan_lit import dashboard
@@ -72,20 +168,38 @@ def test_wandb_that_fails_never_stops_a_training(tmp_path, caplog, monkeypatch):
         raise wandb.errors.CommError("no route")
 
     monkeypatch.setattr(wandb, "init", fail)
-    assert dashboard.wandb_logger(config(tmp_path, "wandb")) == []
+    assert dashboard.dashboards(config(tmp_path, "wandb")) == []
     assert "no route" in caplog.text
 
 
-def test_tensorboard_events_are_written(tmp_path):
+def test_a_resumed_run_goes_on_with_its_wandb_run(tmp_path):
+    from srgan_lit import dashboard
+
+    def run_id(*overrides):
+        (board,) = dashboard.dashboards(config(tmp_path, "wandb", *overrides))
+        dashboard.finish()
+        return board.version
+
+    first = run_id()
+    assert run_id(f"resume={tmp_path}") == first
+    assert run_id() != first
+
+
+def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     from srgan_lit import build
 
     for logger in build.loggers(config(tmp_path, "tensorboard"), iteration=0):
         logger.log_metrics({"train/mse": 0.25}, step=7)
+        if hasattr(logger, "show"):
+            logger.show({"lake": Image.new("RGB", (40, 30))}, 7)
+            logger.alarm("the discriminator wins", "at 7", 7)
         logger.finalize("success")
     events = event_accumulator.EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/mse")] == [(7, 0.25)]
+    assert [(event.step, event.width, event.height) for event in events.Images("val/lake")] == [(7, 40, 30)]
+    assert {"configuration/text_summary", "alarm/text_summary"} <= set(events.Tags()["tensors"])
     assert (tmp_path / "metrics.csv").is_file()
 
 

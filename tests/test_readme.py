@@ -75,6 +75,7 @@ def desk(tmp_path_factory):
         run_dir.mkdir(parents=True)
         save_generator(run_dir / "srresnet.safetensors", small)
         save_generator(run_dir / "generator.safetensors", small)
+        (run_dir / "config.yaml").write_text("objective: psnr\n")
     return folder
 
 
@@ -107,6 +108,8 @@ def test_command_of_the_readme_runs(line, desk):
             short.add("perceptual.weights=random")  # ImageNet's cannot be downloaded in a test
         words = [w for w in words if w.partition("=")[0] not in {s.partition("=")[0] for s in short}]
         words += sorted(short)
+        if "sweep" in keys:
+            words.append("hydra.sweeper.n_trials=2")
     if "srgan_lit.app" in words:
         serves(words[1:], desk)
         return

@@ -26,6 +26,8 @@ def test_run_directory_holds_everything_and_loads_again(whole):
     assert torch.equal(load_generator(run_dir)(lr), load_generator(run_dir / "checkpoints" / "last.ckpt")(lr))
     assert read_metadata(run_dir / "generator.safetensors").trained["iterations"] == 12
     assert not list(run_dir.rglob("*.part*")), "no temporary file is left"
+    (named,) = (run_dir / "checkpoints").glob("iteration=*.ckpt")
+    assert named.stem == "iteration=12"
 
 
 def test_files_of_a_run_have_ordinary_permissions(whole):

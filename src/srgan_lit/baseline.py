@@ -24,6 +24,14 @@ from srgan_lit.generator import Generator
 from srgan_lit.pictures import read_picture
 
 
+def forward(generator: Generator, lr: Tensor) -> Tensor:
+    """What ``generator(lr)`` gives, one layer after another as figure 4 of the paper draws them."""
+    skip = generator.head(lr)
+    x = generator.upsample(skip + generator.trunk_norm(generator.trunk_conv(generator.trunk(skip))))
+    tail = generator.tail
+    return F.conv2d(x, tail.weight, tail.bias, padding=tail.padding)
+
+
 class TextbookTraining:
     """Updates as tutorials write them. The networks given are copied.
 
@@ -47,18 +55,18 @@ class TextbookTraining:
     def pretrain(self, lr: Tensor, hr: Tensor) -> None:
         """One update of the generator by the mean squared error."""
         self.generator_adam.zero_grad()
-        losses.pixel_loss(self.generator(lr), hr, "mse").backward()
+        losses.pixel_loss(forward(self.generator, lr), hr, "mse").backward()
         self.generator_adam.step()
 
     def adversarial(self, lr: Tensor, hr: Tensor) -> None:
         """One update of each network: VGG features and 1e-3 of the adversarial term."""
         self.discriminator_adam.zero_grad()
-        generated = self.discriminator(self.generator(lr).detach())
+        generated = self.discriminator(forward(self.generator, lr).detach())
         losses.discriminator_loss(self.discriminator(hr), generated).backward()
         self.discriminator_adam.step()
 
         self.generator_adam.zero_grad()
-        sr = self.generator(lr)
+        sr = forward(self.generator, lr)
         perceptual = F.mse_loss(self.features(sr).float(), self.features(hr).detach().float())
         (perceptual + 1e-3 * losses.generator_loss(self.discriminator(sr))).backward()
         self.generator_adam.step()
@@ -69,9 +77,11 @@ def enlarge(pixels: NDArray[np.uint8], generator: Generator, *, tile: int) -> ND
     """(h, w, 3) to (scale*h, scale*w, 3), both uint8, by a generator in ``eval()``; ``tile`` 0 is the whole at once."""
     lr = images.from_pixels(pixels).contiguous().to(next(generator.parameters()).device)
     if not tile:
-        return images.to_pixels(generator(lr))
+        return images.to_pixels(forward(generator, lr))
     halo = math.ceil(generator.receptive_radius)
-    return images.to_pixels(tiling.tiled(generator, lr, scale=generator.scale, tile=tile, halo=halo))
+    return images.to_pixels(
+        tiling.tiled(functools.partial(forward, generator), lr, scale=generator.scale, tile=tile, halo=halo)
+    )
 
 
 class Decoded:

@@ -13,10 +13,12 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 import srgan_lit
+from srgan_lit import dashboard
+from srgan_lit.alarms import Alarms
 from srgan_lit.callbacks import Curves, GeneratorFiles, IterationBar
 from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
@@ -29,6 +31,7 @@ from srgan_lit.losses import PerceptualLoss, VGGFeatures
 from srgan_lit.module import SRGANModule
 from srgan_lit.precision import ScalerPerOptimizer
 from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
+from srgan_lit.showcase import Showcase
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +102,16 @@ def trained(config: TrainConfig) -> dict[str, Any]:
 
 def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
     """``metrics.csv`` always, and what ``logger`` names beside it."""
-    made: list[Logger] = [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration)]
-    if config.logger.name == "tensorboard":
-        made.append(TensorBoardLogger(save_dir=config.run_dir, name="", version=""))
-    if config.logger.name == "wandb":
-        from srgan_lit.dashboard import wandb_logger
+    return [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration), *dashboard.dashboards(config)]
 
-        made += wandb_logger(config)
+
+def watchers(config: TrainConfig, shown: Sequence[dashboard.Dashboard]) -> list[Callback]:
+    """Alarms where two networks play, and pictures where somebody may see them."""
+    made: list[Callback] = []
+    if config.phase.adversarial:
+        made.append(Alarms(shown, config.phase.adversarial, every=config.log_every))
+    if shown:
+        made.append(Showcase(shown, run_dir=Path(config.run_dir), scale=config.model.scale))
     return made
 
 
@@ -115,15 +121,16 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training.*")  # frozen BatchNorm
-    warnings.filterwarnings("ignore", message="It is recommended to use .*sync_dist=True.*")  # of the same "step"
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # inside Lightning
     warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization.*")  # after is right
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     run_dir = Path(config.run_dir)
+    made = loggers(config, iteration=iteration)
+    shown = [each for each in made if isinstance(each, dashboard.Dashboard)]
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config)),
-        Curves(every=config.log_every),
+        Curves(every=config.log_every, batch_size=config.data.batch_size),
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         StopWhenDiverged(run_dir),
         ModelCheckpoint(
@@ -156,9 +163,9 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=1,  # ``Curves`` has its own interval
-        logger=loggers(config, iteration=iteration),
+        logger=made,
         plugins=plugins,
-        callbacks=[*callbacks, *also],
+        callbacks=[*callbacks, *watchers(config, shown), *also],
         default_root_dir=run_dir,
         enable_model_summary=False,
         benchmark=True,

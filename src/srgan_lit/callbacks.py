@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,38 @@ class GeneratorFiles(Callback):
 
 
 class Curves(Callback):
-    """Take losses and learning rates to the loggers, by the number of iterations done."""
+    """Take losses, learning rates, gradient norms, scores and the speed to the loggers, by the iterations done.
 
-    def __init__(self, *, every: int) -> None:
-        self.every = every
+    The speed is that since the last time, without validations; ``batch_size`` is per device.
+    """
+
+    def __init__(self, *, every: int, batch_size: int) -> None:
+        self.every, self.batch_size = every, batch_size
         self._learning_rates: dict[str, float] = {}
+        self._since = (0, 0.0)  # iteration, and the time less that of validations
+        self._validating = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._since = (trainer.global_step, time.perf_counter())
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop it."""
+        self._validating = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let it go on; log the scores."""
+        iteration, started = self._since
+        self._since = (iteration, started + time.perf_counter() - self._validating)
+        scores = {f"val/{name}": value for name, value in validation_scores(trainer).items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(scores, step=trainer.global_step)
+
+    def _speed(self, trainer: L.Trainer) -> float:
+        """Images per second of all devices since the last call."""
+        (iteration, started), now = self._since, time.perf_counter()
+        self._since = (trainer.global_step, now)
+        return (trainer.global_step - iteration) * self.batch_size * trainer.world_size / (now - started)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -122,8 +150,10 @@ class Curves(Callback):
             losses = {f"train/{name}": value for name, value in pl_module.values.items()}
             losses["train/skipped"] = torch.tensor(pl_module.skipped)
             rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
+            values = {name: float(value) for name, value in (losses | rates).items()}
+            values["images_per_second"] = self._speed(trainer)  # after float(), which waits for the device
             for logger in trainer.loggers:
-                logger.log_metrics({n: float(v) for n, v in (losses | rates).items()}, step=pl_module.global_step)
+                logger.log_metrics(values, step=pl_module.global_step)
 
 
 class IterationBar(TQDMProgressBar):

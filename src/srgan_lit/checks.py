@@ -59,6 +59,10 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             "phase=adversarial needs a pretrained generator, but init_from is null. "
             "Run experiment=srresnet, then pass init_from=<run>/generator.safetensors"
         )
+    if config.objective == "perceptual" and not (phase.weights and phase.weights.perceptual):
+        raise UsageError(
+            "objective=perceptual needs VGG's features: an adversarial phase with phase.weights.perceptual above 0"
+        )
     start = config.init_from
     if start and ("/" in start or "." in start) and not Path(start).exists():
         raise UsageError(f"init_from={start}: no such file or run directory")

@@ -195,6 +195,7 @@ class TrainConfig:
     trainer: TrainerConfig
     logger: LoggerConfig
     run_dir: str
+    objective: Literal["psnr", "perceptual"] = "psnr"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     init_from: str | None = None
     resume: str | None = None

@@ -1,38 +1,180 @@
-"""Weights & Biases: imported only when ``logger=wandb`` asks for it, and never able to stop a training."""
+"""Weights & Biases and TensorBoard beside metrics.csv: never able to stop a training.
+
+Each is imported only when ``logger`` asks for it.
+"""
 
 import dataclasses
+import json
 import logging
 import os
+from abc import abstractmethod
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+import numpy as np
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 
 from srgan_lit.config import TrainConfig
+from srgan_lit.environment import environment
+from srgan_lit.errors import UsageError
 
 log = logging.getLogger(__name__)
 
 
-def wandb_logger(config: TrainConfig) -> list[Logger]:
-    """A started W&B logger; offline where there is no API key; none where the service fails."""
+class Dashboard(Logger):
+    """A service that shows curves, pictures and alarms. The first time that it fails is said, and is its last."""
+
+    title: str
+
+    def __init__(self, service: Logger) -> None:
+        super().__init__()
+        self._service: Any = service
+        self._failed = False
+
+    @property
+    def name(self) -> str | None:
+        """The service's, as Lightning's loggers have one."""
+        return self._service.name
+
+    @property
+    def version(self) -> int | str | None:
+        """The service's."""
+        return self._service.version
+
+    def attempt(self, act: Callable[[], Any]) -> None:
+        """Do it, unless the service has failed before."""
+        if self._failed:
+            return
+        try:
+            act()
+        except Exception as error:  # of a network, a full disk, a process that died: none is the training's
+            self._failed = True
+            said = " ".join(str(error).split()) or type(error).__name__
+            log.warning("%s failed (%s); the training goes on with metrics.csv alone", self.title, said)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Scalars by name at an iteration."""
+        self.attempt(lambda: self._service.log_metrics(metrics, step))
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Lightning's; the configuration was shown when the service started."""
+
+    def save(self) -> None:
+        """Write what is buffered."""
+        self.attempt(self._service.save)
+
+    def finalize(self, status: str) -> None:
+        """The end of the training."""
+        self.attempt(lambda: self._service.finalize(status))
+
+    @abstractmethod
+    def show(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+        """Show a panel by the name of each validation picture."""
+
+    @abstractmethod
+    def alarm(self, title: str, text: str, iteration: int) -> None:
+        """Tell whoever watches."""
+
+    def result(self, path: Path) -> None:
+        """Keep the generator file, where the service keeps files."""
+
+
+class Wandb(Dashboard):
+    """Weights & Biases: also alerts, and the generator file as an artifact."""
+
+    title = "W&B"
+
+    def show(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+        """As one list of captioned pictures."""
+        self.attempt(
+            lambda: self._service.log_image(
+                "val/pictures", list(pictures.values()), step=iteration, caption=list(pictures)
+            )
+        )
+
+    def alarm(self, title: str, text: str, iteration: int) -> None:
+        """By mail or chat, as the account is set."""
+        self.attempt(lambda: self._service.experiment.alert(title=title, text=text, level="WARN"))
+
+    def result(self, path: Path) -> None:
+        """As an artifact of the run."""
+        self.attempt(lambda: self._upload(path))
+
+    def _upload(self, path: Path) -> None:
+        import wandb
+
+        run = self._service.experiment
+        artifact = wandb.Artifact(f"generator-{run.id}", type="model")
+        artifact.add_file(str(path))
+        run.log_artifact(artifact)
+
+
+class TensorBoard(Dashboard):
+    """TensorBoard event files in the run directory."""
+
+    title = "TensorBoard"
+
+    def show(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+        """Each under its own name."""
+        self.attempt(lambda: self._add(pictures, iteration))
+
+    def _add(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+        for name, picture in pictures.items():
+            self._service.experiment.add_image(f"val/{name}", np.asarray(picture), iteration, dataformats="HWC")
+
+    def alarm(self, title: str, text: str, iteration: int) -> None:
+        """As a text."""
+        self.attempt(lambda: self._service.experiment.add_text("alarm", f"**{title}**: {text}", iteration))
+
+
+def dashboards(config: TrainConfig) -> list[Dashboard]:
+    """What ``logger`` names, started and shown the configuration; none where it cannot be, or in a process that
+    does not write.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    if getattr(rank_zero_only, "rank", 0) != 0 or config.logger.name == "csv":
+        return []
+    facts = {**dataclasses.asdict(config), "environment": environment()}
+    if config.logger.name == "wandb":
+        return _wandb(config, facts)
+    try:
+        service = TensorBoardLogger(save_dir=config.run_dir, name="", version="")
+    except ModuleNotFoundError:
+        raise UsageError("logger=tensorboard is not installed: pip install 'srgan_lit[tensorboard]'") from None
+    made = TensorBoard(service)
+    text = "".join(f"    {line}\n" for line in json.dumps(facts, indent=1).splitlines())  # Markdown's code
+    made.attempt(lambda: service.experiment.add_text("configuration", text))
+    return [made]
+
+
+def _wandb(config: TrainConfig, facts: dict[str, Any]) -> list[Dashboard]:
     import wandb
 
     offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
+    earlier = _earlier_id(Path(config.run_dir)) if config.resume else None
     try:
         logger = WandbLogger(
             project=config.logger.project,
             entity=config.logger.entity,
             name=Path(config.run_dir).name,
             save_dir=config.run_dir,
+            id=earlier,
             offline=offline,
-            config=dataclasses.asdict(config),
+            config=facts,
         )
         run = logger.experiment  # starts it, so that what fails fails here
-    except wandb.Error as error:
+    except (wandb.Error, OSError) as error:
         log.warning("W&B is not available (%s); going on with metrics.csv alone", " ".join(str(error).split()))
         return []
     if offline:
         log.info("W&B runs offline; to send it later: wandb sync %s", Path(run.dir).parent)
-    return [logger]
+    return [Wandb(logger)]
 
 
 def _has_key() -> bool:
@@ -43,9 +185,18 @@ def _has_key() -> bool:
     return bool(os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(service))
 
 
+def _earlier_id(run_dir: Path) -> str | None:
+    """Of the W&B run that a resumed training goes on with: the folder of one ends with it."""
+    folders = sorted((run_dir / "wandb").glob("*run-*-*"), key=os.path.getmtime)
+    return folders[-1].name.rpartition("-")[2] if folders else None
+
+
 def finish() -> None:
     """Close the W&B run, so that the next job of a multirun starts its own."""
     import wandb
 
     if wandb.run is not None:
-        wandb.finish()
+        try:
+            wandb.finish()
+        except Exception as error:  # as above
+            log.warning("W&B did not end well (%s)", " ".join(str(error).split()))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from srgan_lit import tiling
 from srgan_lit.checkpoint import Ranged
-from srgan_lit.generator import Generator, ResidualBlock, UpsampleStage, fold_batchnorm_
+from srgan_lit.generator import Generator, ResidualBlock, UpsampleStage, before_the_shuffle, fold_batchnorm_
 
 _INNER_TILE = 192  # trunk pixels a side: about 200 MB of tensors after it with 64 features
 
@@ -30,26 +30,13 @@ def _in_place(act: object, *, repeats: int = 1) -> nn.Module:
     return repeated
 
 
-def _before_the_shuffle(tail: nn.Conv2d) -> nn.Conv2d:
-    """The convolution on (B, 4C, h, w) that equals PixelShuffle(2), then ``tail``, then the reverse of the shuffle.
-
-    Output pixel 2y + p reads input pixels 2y + p + d - k//2 for d in 0 … k-1, that is, offset
-    (p + d - k//2) // 2 and phase (p + d - k//2) % 2 in half-resolution pixels. Zero padding stays zero padding.
-    """
-    weight = tail.weight.detach()
-    outputs, inputs, kernel, _ = weight.shape
-    radius = kernel // 2
-    half = -(-radius // 2)
-    moved = weight.new_zeros(outputs, 4, inputs, 4, 2 * half + 1, 2 * half + 1)
-    for phase in range(4):
-        for row in range(kernel):
-            for column in range(kernel):
-                y, x = phase // 2 + row - radius, phase % 2 + column - radius
-                moved[:, phase, :, 2 * (y % 2) + x % 2, y // 2 + half, x // 2 + half] = weight[:, :, row, column]
-    made = nn.Conv2d(4 * inputs, 4 * outputs, 2 * half + 1, padding=half, device="meta")
-    made.weight = nn.Parameter(moved.flatten(2, 3).flatten(0, 1))
+def _tail(tail: nn.Conv2d) -> nn.Conv2d:
+    """The last convolution as it runs before the shuffle."""
+    weight = before_the_shuffle(tail.weight.detach())
+    outputs, inputs, side, _ = weight.shape
+    made = nn.Conv2d(inputs, outputs, side, padding=side // 2, device="meta")
     assert tail.bias is not None
-    made.bias = nn.Parameter(tail.bias.detach().repeat_interleave(4))
+    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(tail.bias.detach().repeat_interleave(4))
     return made
 
 
@@ -69,7 +56,7 @@ class FastGenerator(nn.Module):
             stage.act = _in_place(stage.act)
         assert isinstance(last, UpsampleStage)
         self.stages = nn.Sequential(*stages, last.conv, _in_place(last.act, repeats=4))
-        self.tail = _before_the_shuffle(generator.tail)
+        self.tail = _tail(generator.tail)
         # Input pixels that the stages and the tail can depend on: a 3x3 convolution at 1, 2, 4 times the
         # resolution, and the tail's own radius.
         radius = sum(0.5**stage for stage in range(len(generator.upsample))) + generator.tail_kernel // 2 / self.scale

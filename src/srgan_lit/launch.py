@@ -61,7 +61,7 @@ def check(overrides: Sequence[str], *, alone: bool) -> None:
         raise UsageError("each process would name a run directory of its own by the clock: set run_dir=<folder>")
 
 
-def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int) -> float:
+def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, objective: str) -> float:
     """Train as ``overrides`` say, in ``run_dir``, with several processes of this machine; return the objective.
 
     Raises:
@@ -70,9 +70,10 @@ def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int) -
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     given = [override for override in overrides if not override.startswith("run_dir=")]
     quoted = str(run_dir).replace("\\", "\\\\").replace('"', '\\"')
-    train = ["-m", "srgan_lit.train", *given, f'run_dir="{quoted}"']
+    # One run, also where the configuration (sweep=…) makes a multirun of every command.
+    train = ["-m", "srgan_lit.train", *given, f'run_dir="{quoted}"', "hydra.mode=RUN"]
     # torchrun would give each process one thread, and says so on every start.
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)), **os.environ}
     if subprocess.run([*torchrun, *train], env=environment, check=False).returncode:
         raise SRGANError(f"{run_dir}: the training failed")
-    return results.objective(run_dir)
+    return results.objective(run_dir, objective)

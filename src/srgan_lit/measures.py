@@ -89,11 +89,13 @@ def standard(protocol: str, scale: int) -> list[Measure]:
     ]
 
 
-def perceptual(weights: str) -> Measure:
+def perceptual(weights: str, backbone: str | None = None) -> Measure:
     """Mean squared distance of VGG features in the last layer, as the perceptual loss computes it.
 
     Args:
-        weights: a file with torchvision's VGG19 or VGG16 features, or ``imagenet`` (VGG19's, downloaded once).
+        weights: a file with torchvision's VGG19 or VGG16 features, ``imagenet`` (VGG19's, downloaded once), or
+            ``random``.
+        backbone: ``vgg19`` or ``vgg16``; None for the one that the file holds.
 
     Raises:
         SRGANError: the weights cannot be had, or are neither network's.
@@ -101,11 +103,11 @@ def perceptual(weights: str) -> Measure:
     from srgan_lit.losses import PerceptualLoss, VGGFeatures
 
     try:
-        features = VGGFeatures(backbone="vgg19", layer=None, weights=weights)
+        features = VGGFeatures(backbone=backbone or "vgg19", layer=None, weights=weights)
     except UsageError:
         raise
     except SRGANError:
-        if weights == "imagenet":
+        if backbone is not None or weights == "imagenet":
             raise
         features = VGGFeatures(backbone="vgg16", layer=None, weights=weights)
     loss = PerceptualLoss(features)

@@ -290,19 +290,21 @@ class SRGANModule(L.LightningModule):
         """One generator for all processes."""
         self.average_statistics()
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Score one whole picture, next to bicubic."""
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for whoever shows it."""
         lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
         with torch.compiler.set_stance("force_eager"):  # every size would compile anew
             sr = self.result(lr).float()
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
         scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
         scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic(batch["name"][0], lr, hr, grey)
+        scores["psnr_gain"] = scores["psnr"] - scores["psnr_bicubic"]
         if self.perceptual is not None and self.phase == ADVERSARIAL:
             scores["perceptual"] = self.perceptual(sr.clamp(0, 1), hr)
         for name, value in scores.items():
-            self.log(f"val/{name}", value.mean().float(), batch_size=1, sync_dist=True)
-        self.log("step", float(self.global_step), batch_size=1)  # what Lightning takes for the loggers' axis
+            # ``Curves`` takes it to the loggers: Lightning would count batches there.
+            self.log(f"val/{name}", value.mean().float(), batch_size=1, sync_dist=True, logger=False)
+        return sr
 
     def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
         """PSNR and SSIM of bicubic upscaling, computed once for each picture."""

@@ -46,7 +46,7 @@ def chosen(conf: Path, arguments: Sequence[str]) -> dict[str, str]:
     groups = [argument for argument in arguments if (conf / argument.partition("=")[0]).is_dir() and "=" in argument]
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
+        with initialize_config_dir(str(conf), version_base="1.3", job_name="train"):
             composed = compose("train", overrides=groups, return_hydra_config=True)
     except Exception:  # a group is wrong too, and is refused first
         return {}
@@ -58,7 +58,7 @@ def unknown_key(key: str, choices: Mapping[str, str]) -> UsageError:
     if key in known_keys():
         group = key.partition(".")[0]
         return UsageError(f"{key} has no effect with {group}={choices.get(group, '?')}; leave it out")
-    keys = [*known_keys(), "experiment"]
+    keys = [*known_keys(), "experiment", "sweep"]
     return UsageError(f"no such key: {key}.{nearest(key, keys)} (python -m srgan_lit.train --help lists all)")
 
 
@@ -72,6 +72,11 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
     if isinstance(error, MissingConfigException):
         missing = re.search(r"Could not find '(?:([^']*)/)?([^'/]+)'", text)
         group, name = (missing[1], missing[2]) if missing else (None, text)
+        if (group or "").startswith("hydra/"):  # those plugins bring sweepers and launchers
+            known = list(error.options or ())
+            return UsageError(
+                f"no {group}={name} here.{nearest(name, known)} pip install 'srgan_lit[sweep]' brings more"
+            )
         options = list(error.options or ())
         have = f" {group} may be {', '.join(options)}." if options else ""
         return UsageError(f"no such {group or 'config'}: {name}.{nearest(name, options)}{have}")

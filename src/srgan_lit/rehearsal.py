@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from srgan_lit import build
-from srgan_lit.config import ScheduleConfig, TrainConfig
+from srgan_lit.config import LoggerConfig, ScheduleConfig, TrainConfig
 from srgan_lit.module import SRGANModule
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,12 @@ def rehearse(config: TrainConfig) -> None:
     phase = replace(config.phase, pretrain=_short(config.phase.pretrain), adversarial=_short(config.phase.adversarial))
     with tempfile.TemporaryDirectory(prefix="srgan_lit-") as folder:
         short = replace(
-            config, phase=phase, run_dir=folder, validate_every=phase.iterations, checkpoint_every=phase.iterations
+            config,
+            phase=phase,
+            run_dir=folder,
+            validate_every=phase.iterations,
+            checkpoint_every=phase.iterations,
+            logger=LoggerConfig(),  # no service is told of it
         )
         watch = Stopwatch()
         module, datamodule = build.module(short), build.datamodule(short)

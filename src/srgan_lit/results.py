@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan_lit import atomic
+from srgan_lit import atomic, tables
 from srgan_lit.measures import Measure
 from srgan_lit.pictures import Pair
 
@@ -102,30 +101,13 @@ def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     return json.dumps({"rows": listed} | ({"notes": notes} if notes else {}), indent=1, ensure_ascii=False) + "\n"
 
 
-def _width(text: str) -> int:
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
 def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     """The table as text: aligned for a terminal, and Markdown to paste."""
     lines = [["data set", "model", "n", "protocol", *(measure.heading for measure in measures), "seconds"]]
     for row in rows:
         means = [measure.show(row.mean(measure.key)) for measure in measures]
         lines.append([row.dataset, row.model, str(row.n), row.protocol, *means, f"{row.seconds:.2f}"])
-    # A bar would end the cell, a line break the table.
-    lines = [
-        ["".join(c if c.isprintable() else "?" for c in cell).replace("|", "\\|") for cell in line] for line in lines
-    ]
-    widths = [max(3, *map(_width, column)) for column in zip(*lines, strict=True)]
-    left = [True, True, False, True] + [False] * (len(widths) - 4)
-    rule = [("-" * width) if at_left else "-" * (width - 1) + ":" for width, at_left in zip(widths, left, strict=True)]
-
-    def padded(cell: str, width: int, at_left: bool) -> str:
-        space = " " * (width - _width(cell))
-        return cell + space if at_left else space + cell
-
-    filled = [[padded(*one) for one in zip(line, widths, left, strict=True)] for line in lines]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in [filled[0], rule, *filled[1:]])
+    text = tables.markdown(lines, left=[True, True, False, True] + [False] * (len(lines[0]) - 4))
     return text + "".join(f"\n{measure.missing}\n" for measure in measures if measure.missing)
 
 
@@ -149,8 +131,12 @@ def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
     atomic.write_text(out / "images.csv", as_csv(rows, measures))
 
 
-def objective(run_dir: Path) -> float:
-    """What a sweep maximises, read from a run's report: its last model's mean PSNR on its first data set, in dB."""
+def objective(run_dir: Path, kind: str = "psnr") -> float:
+    """What a sweep judges a run by, read from its report: a mean of its last model on its first data set.
+
+    ``psnr`` in dB, or ``perceptual``, the distance of VGG features.
+    """
     rows = json.loads((run_dir / "report" / "results.json").read_text(encoding="utf-8"))["rows"]
-    psnr = [row["psnr"] for row in rows if row["dataset"] == rows[0]["dataset"]][-1]
-    return math.nan if psnr is None else float(psnr)
+    row = [row for row in rows if row["dataset"] == rows[0]["dataset"]][-1]
+    value = next(value for key, value in row.items() if key.startswith("vgg" if kind == "perceptual" else "psnr"))
+    return math.nan if value is None else float(value)

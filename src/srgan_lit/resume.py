@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 # What may differ from the run that stopped: where it runs and what it reports, not what it computes.
 CHANGEABLE = (
-    "resume", "run_dir", "hydra", "trainer", "logger", "compile", "validate_every", "checkpoint_every", "log_every",
-    "optimization.clip_gradients", "data.root", "data.test_root", "data.cache", "data.workers",
+    "resume", "run_dir", "hydra", "trainer", "logger", "objective", "compile", "validate_every", "checkpoint_every",
+    "log_every", "optimization.clip_gradients", "data.root", "data.test_root", "data.cache", "data.workers",
     "phase.pretrain.iterations", "phase.adversarial.iterations",
 )  # fmt: skip
 

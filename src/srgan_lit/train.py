@@ -135,7 +135,7 @@ def _claim(run_dir: Path, config: "TrainConfig", overrides: Sequence[str]) -> No
     OmegaConf.save(list(overrides), run_dir / ".hydra" / "overrides.yaml")
 
 
-def _train(config: "TrainConfig") -> float:
+def _guarded(config: "TrainConfig") -> float:
     """Train; what the machine does to it is told with how to go on."""
     from srgan_lit import faults
     from srgan_lit.errors import SRGANError
@@ -150,49 +150,63 @@ def _train(config: "TrainConfig") -> float:
         raise SRGANError(f"{fault}; then go on with: python -m srgan_lit.train resume={config.run_dir}") from error
 
 
-def _job(cfg: "DictConfig") -> float:
-    """One training of a run or multirun; returns its objective."""
+def _train(cfg: "DictConfig", *, alone: bool) -> float:
+    """Check the configuration, then train; returns the objective. ``alone``: not in a multirun."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from srgan_lit import checks, launch, resume, sources
+
+    context = HydraConfig.get()
+    run_dir, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
+    set_by_user = [override.lstrip("+~") for override in overrides]
+    OmegaConf.set_struct(cfg, False)
+    cfg.run_dir = str(run_dir)
+    launch.check(set_by_user, alone=alone)
+    again = launch.requeued() and (run_dir / "config.yaml").is_file()
+    if again and any((run_dir / "checkpoints").glob("*.ckpt")):
+        cfg.resume = cfg.run_dir
+        set_by_user = [f"resume={run_dir}"]  # the rest is in its config.yaml
+    if cfg.resume is not None:
+        cfg = resume.configuration(cfg, set_by_user)
+    config = configuration(cfg)
+    checks.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
+    sources.check(config.data, config.model.scale)
+
+    # Seconds to import, so after everything that can be refused.
+    if config.dry_run:
+        from srgan_lit.rehearsal import rehearse
+
+        rehearse(config)
+        _discard(run_dir)
+        return 0.0
+    processes = config.trainer.devices * config.trainer.num_nodes
+    if processes > 1 and not alone and not launch.is_launched():
+        return launch.under_torchrun(overrides, run_dir, processes=processes, objective=config.objective)
+    if config.resume is None and not again and launch.is_first():
+        _claim(run_dir, config, overrides)
+    return _guarded(config)
+
+
+def _job(cfg: "DictConfig") -> float | None:
+    """One training of a run or multirun; returns its objective, or None where it failed among others."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from srgan_lit import faults, multirun, refusals
+
+    context = HydraConfig.get()
+    if context.mode is RunMode.MULTIRUN:
+        return multirun.attempt(
+            lambda: _train(cfg, alone=False),
+            lambda error: refusals.explain(error, CONF, list(context.overrides.task)) or faults.explain(error),
+        )
     with one_line_errors():  # here too, because Hydra prints what leaves a job
-        from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
-        from omegaconf import OmegaConf
-
-        from srgan_lit import checks, launch, resume, sources
-
-        context = HydraConfig.get()
-        run_dir, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
-        set_by_user = [override.lstrip("+~") for override in overrides]
-        alone = context.mode != RunMode.MULTIRUN
-        OmegaConf.set_struct(cfg, False)
-        cfg.run_dir = str(run_dir)
         try:
-            launch.check(set_by_user, alone=alone)
-            again = launch.requeued() and (run_dir / "config.yaml").is_file()
-            if again and any((run_dir / "checkpoints").glob("*.ckpt")):
-                cfg.resume = cfg.run_dir
-                cfg = resume.configuration(cfg, [])
-            elif cfg.resume is not None:
-                cfg = resume.configuration(cfg, set_by_user)
-            config = configuration(cfg)
-            checks.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
-            sources.check(config.data, config.model.scale)
+            return _train(cfg, alone=True)
         except Exception:
-            _discard(run_dir)
+            _discard(Path(context.runtime.output_dir))
             raise
-
-        # Seconds to import, so after everything that can be refused.
-        if config.dry_run:
-            from srgan_lit.rehearsal import rehearse
-
-            rehearse(config)
-            _discard(run_dir)
-            return 0.0
-        processes = config.trainer.devices * config.trainer.num_nodes
-        if processes > 1 and not alone and not launch.is_launched():
-            return launch.under_torchrun(overrides, run_dir, processes=processes)
-        if config.resume is None and not again and launch.is_first():
-            _claim(run_dir, config, overrides)
-        return _train(config)
 
 
 def main() -> None:
@@ -202,7 +216,7 @@ def main() -> None:
         return
     import hydra
 
-    from srgan_lit import resume
+    from srgan_lit import multirun, resume
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     # Hydra takes -m before the overrides only; users write it anywhere.
@@ -210,7 +224,12 @@ def main() -> None:
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
     with one_line_errors(composing=True):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+        except ValueError as error:
+            if str(error) != "No trials are completed yet.":  # Optuna's, after each was reported
+                raise
+    sys.exit(multirun.conclude())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import lightning as L
 from omegaconf import OmegaConf
 from torch.distributed import DistError
 
-from srgan_lit import atomic, build, evaluation, measures, results, resume
+from srgan_lit import atomic, build, dashboard, evaluation, measures, results, resume
 from srgan_lit.checkpoint import load_generator
 from srgan_lit.config import TrainConfig
 from srgan_lit.datamodule import SRDataModule
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig) -> float:
-    """Train as ``config`` says, write the run directory, and return the last validation PSNR in dB."""
+    """Train as ``config`` says, write the run directory, and return the result's objective."""
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -43,8 +43,6 @@ def train(config: TrainConfig) -> float:
         raise
     finally:
         if config.logger.name == "wandb":
-            from srgan_lit import dashboard
-
             dashboard.finish()
     if not trainer.is_global_zero:
         return 0.0  # quietly, whatever happened: the first process says it
@@ -56,7 +54,7 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     """Score the run's generators on its validation and test pictures next to bicubic, into ``report/``.
 
     Returns:
-        The result's mean PSNR on the validation pictures in dB.
+        The objective on the validation pictures: the result's mean PSNR in dB, or its mean distance of VGG features.
     """
     run_dir, scale = Path(config.run_dir), config.model.scale
     models: dict[str, Upscaler] = {"bicubic": Bicubic(scale)}
@@ -66,8 +64,20 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
         models["SRGAN"] = Network(load_generator(run_dir / "generator.safetensors"))
     protocol = f"y_shave{scale}"
     sets = [each for each in (datamodule.validation_set(), datamodule.test_set()) if len(each)]
-    rows = evaluation.evaluate(models, sets, protocol, run_dir / "report", runs={run_dir.name: run_dir})
-    log.info("\n%s", results.table(rows, measures.standard(protocol, scale)))
+    judges = _judges(config)
+    rows = evaluation.evaluate(models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir})
+    log.info("\n%s", results.table(rows, [*measures.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
     log.info("Scores and pictures are in %s", run_dir / "report")
-    return results.objective(run_dir)
+    return results.objective(run_dir, config.objective)
+
+
+def _judges(config: TrainConfig) -> list[measures.Measure]:
+    """VGG's distance, by the last layer whichever is trained with: runs of a sweep can be compared.
+
+    Not with random weights, which judge nothing, unless they are asked to.
+    """
+    perceptual, used = config.perceptual, config.phase.weights and config.phase.weights.perceptual
+    if not used or (perceptual.weights == "random" and config.objective != "perceptual"):
+        return []
+    return [measures.perceptual(perceptual.weights, perceptual.backbone)]

@@ -1,0 +1,98 @@
+"""Many trainings by one command: what a failed one does to the others (nothing), and the table at the end. No torch."""
+
+import importlib.metadata
+import logging
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from srgan_lit import atomic, cli, runs
+from srgan_lit.errors import SRGANError, UsageError
+
+log = logging.getLogger(__name__)
+
+
+class Multirun(Callback):
+    """Hydra's callback, named in ``conf/train.yaml``: refuse what no job could mend, before the first one."""
+
+    folder: ClassVar[Path | None] = None  # of the multirun that this process leads
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the folder and the sweeper, and make the folder, where a study is kept."""
+        HydraConfig.instance().set_config(config)  # Hydra does so for jobs alone; the default run_dir asks it
+        try:
+            _check(config)
+        except UsageError as error:  # what a callback raises Hydra only warns of
+            cli.complain(f"error: {error}")
+            sys.exit(error.exit_status)
+        Multirun.folder = Path(config.hydra.sweep.dir)
+        Multirun.folder.mkdir(parents=True, exist_ok=True)
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # of Optuna's storage: lines for its developers
+
+
+def _check(config: DictConfig) -> None:
+    folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
+    if runs.find(folder):
+        more = f"; more trials of its study: add hydra.sweeper.storage=sqlite:///{folder}/study.db"
+        raise UsageError(
+            f"{folder} holds a multirun already; name another run_dir{more if (folder / 'study.db').is_file() else ''}"
+        )
+    if not str(sweeper._target_).endswith("OptunaSweeper"):
+        return
+    wanted = runs.DIRECTIONS[config.objective]
+    if str(sweeper.direction).rpartition(".")[2] != wanted:
+        raise UsageError(f"objective={config.objective} needs hydra.sweeper.direction={wanted}")
+    if importlib.metadata.version("sqlalchemy").partition(".")[0] != "1":
+        raise UsageError("Optuna 2 keeps its studies with SQLAlchemy 1.4 alone: pip install 'srgan_lit[sweep]'")
+
+
+def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError | None]) -> float | None:
+    """What ``job`` returns, or None where it fails or is not finite, which is logged and written to ``failure.txt``.
+
+    None and no exception, because the first exception would end the sweep; Optuna marks such a trial as failed.
+    ``explain`` gives the words for an error that is not ours, or None.
+    """
+    context = HydraConfig.get()
+    try:
+        objective = job()
+        if not math.isfinite(objective):
+            raise SRGANError(f"the training diverged: its objective is {objective}")
+    except Exception as error:
+        if isinstance(error, SRGANError) and error.exit_status > 128:  # a signal means the whole multirun
+            cli.complain(f"error: {error}")
+            sys.exit(error.exit_status)
+        reason = error if isinstance(error, SRGANError) else explain(error)
+        said = " ".join(str(reason or f"{type(error).__name__}: {error}").split())
+        trace = "" if reason else f"\n{traceback.format_exc()}"
+        folder = Path(context.runtime.output_dir)
+        (folder / runs.OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(context.overrides.task, folder / runs.OVERRIDES)
+        atomic.write_text(folder / runs.FAILURE, f"{said}\n{trace}")
+        log.error("failed: %s", said)
+        return None
+    return objective
+
+
+def conclude() -> int:
+    """After a multirun, print its table and write it, and name what failed. Returns the exit status: 1 if a job failed.
+
+    After anything else it does nothing.
+    """
+    folder = Multirun.folder
+    found = runs.read([folder]) if folder else []
+    if not folder or not found:
+        return 0
+    runs.write(folder, found)
+    failures = [run for run in found if run.failure]
+    for run in failures:
+        cli.complain(f"{folder / run.name}: {run.failure}")
+    log.info("\n%s", runs.table(found))
+    log.info("%d of %d jobs are done; the table is %s", len(found) - len(failures), len(found), folder / "results.md")
+    return int(bool(failures))
