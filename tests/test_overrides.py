@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mutations import hung_after
-from srgan_lit import refusals, train
+from srgan_lit import multirun, refusals, train
 from srgan_lit.config import TrainConfig
 
 GROUPS = sorted(path.name for path in train.CONF.iterdir() if path.is_dir())
@@ -66,6 +66,7 @@ def run(arguments: list[str], folder) -> tuple[int, list[str], list[TrainConfig]
     trained: list[TrainConfig] = []
     errors = io.StringIO()
     GlobalHydra.instance().clear()
+    multirun.Multirun.folder = None  # a process of its own knows no earlier multirun
     handlers = logging.root.handlers[:]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors), hung_after(60):
         patch.chdir(folder)
@@ -95,6 +96,7 @@ def test_any_command_line_is_composed_or_refused_in_one_line(times, tmp_path):
     @example(["hydra.run.dir=\0"])
     @example(["run_dir=null"])
     @example(["run_dir=5"])
+    @example(["resume=${seed}"])
     @example(["-m", "seed=x,y"])
     @given(st.lists(overrides(), min_size=1, max_size=4))
     def attack(arguments: list[str]) -> None:

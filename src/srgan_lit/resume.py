@@ -32,7 +32,7 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     Raises:
         UsageError: no run is there, or a key would make another run of it.
     """
-    saved = Path(cfg.resume) / "config.yaml"
+    saved = Path(str(cfg.resume)) / "config.yaml"
     if not saved.is_file():
         raise UsageError(f"resume={cfg.resume}: no run directory (no config.yaml in it)")
     try:
