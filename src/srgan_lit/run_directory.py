@@ -74,8 +74,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
         with atomic.replacing(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch closes its archive before it lets the file's own error through
-                cause: BaseException | None = error
-                while cause is not None and not isinstance(cause, OSError):
-                    cause = cause.__context__
-                raise cause or error from None
+            except RuntimeError as error:  # torch closes its archive first, which fails because something else did
+                first: BaseException = error
+                while first.__context__ is not None:
+                    first = first.__context__
+                raise first from None
