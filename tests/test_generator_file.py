@@ -1,6 +1,8 @@
 """The generator file: what goes in comes out, and anything else is refused by name."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,8 @@ def test_every_way_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     save_generator(run / "generator.safetensors", final)
     assert same(load_generator(run), final)
     assert same(load_generator(str(run / "generator.safetensors")), final)
+    digest = hashlib.sha256((run / "generator.safetensors").read_bytes()).hexdigest()
+    (run / "SHA256SUMS").write_text(f"{digest}  generator.safetensors\n")
     monkeypatch.setattr(checkpoint, "BUNDLED", run)
     assert same(load_generator("generator"), final)
 
@@ -162,3 +166,14 @@ def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
         gains.append(ours - bicubic)
     assert min(gains) > 0.4
     assert sum(gains) / len(gains) > 1.2, "MODELS.md says 1.28 dB"
+
+
+def test_a_generator_in_the_box_that_is_damaged_is_refused(tmp_path, monkeypatch):
+    for path in checkpoint.BUNDLED.iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path)
+    content = bytearray((tmp_path / "srresnet.safetensors").read_bytes())
+    content[-1] ^= 1  # a weight that is a number all the same
+    (tmp_path / "srresnet.safetensors").write_bytes(content)
+    with pytest.raises(SRGANError, match=r"srresnet\.safetensors: damaged .* install srgan_lit again"):
+        load_generator("srresnet")

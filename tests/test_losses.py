@@ -178,3 +178,16 @@ def test_losses_are_float32_for_bf16_inputs():
     half = torch.rand(1, 3, 8, 8).bfloat16()
     assert losses.pixel_loss(half, half * 0.5, "mse").dtype == torch.float32
     assert losses.generator_loss(torch.zeros(2, 1).bfloat16()).dtype == torch.float32
+
+
+def test_the_grid_loss_sees_a_grid_and_no_texture():
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 48, 48)
+    pattern = torch.rand(1, 3, 4, 4).tile(1, 1, 12, 12)
+    noise = torch.rand(2, 3, 48, 48)
+    assert losses.grid_loss(hr, hr, 4) == 0
+    assert losses.grid_loss(hr + 0.3, hr, 4) == pytest.approx(0, abs=1e-9), "a shift of colour is no grid"
+    expected = 0.01**2 * pattern[0, :, :4, :4].flatten(1).var(dim=1, correction=0).mean()
+    assert losses.grid_loss(hr + 0.01 * pattern, hr, 4) == pytest.approx(float(expected), rel=1e-3)
+    grid, texture = (losses.grid_loss(hr + 0.01 * added, hr, 4) for added in (pattern, noise))
+    assert grid > 10 * texture

@@ -254,6 +254,7 @@ def test_slurm_jobs_have_a_task_for_each_device(also):
     assert (cfg.trainer.accelerator, cfg.trainer.precision) == ("gpu", "32-true")
 
 
+@pytest.mark.slow
 def test_a_launcher_of_other_processes_trains_and_ends_with_the_table(photos, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     folder = tmp_path / "sweep"
@@ -266,6 +267,7 @@ def test_a_launcher_of_other_processes_trains_and_ends_with_the_table(photos, tm
     assert (folder / "results.md").read_text() in result.stdout
 
 
+@pytest.mark.slow
 def test_a_job_that_slurm_starts_again_goes_on(photos, tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()

@@ -6,6 +6,7 @@ A generator file holds the tensors of ``Generator.state_dict()`` and, as string 
 runs code.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -231,6 +232,16 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     )
 
 
+def _check_bundled(path: Path) -> None:
+    """Compare a generator in the box with its line in ``SHA256SUMS``."""
+    listed = (path.parent / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    wanted = {name: digest for digest, name in (line.split() for line in listed)}
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if wanted.get(path.name) != digest:
+        raise SRGANError(f"{path}: damaged (its SHA-256 is {digest}); install srgan_lit again")
+
+
 def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Generator | Ranged:
     """Return the generator of a bundled name, generator file, run directory or Lightning checkpoint.
 
@@ -241,6 +252,8 @@ def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.
         SRGANError: nothing is there, or the file is damaged or of another kind; names the first wrong tensor.
     """
     path = find_model(name_or_path)
+    if path.parent == BUNDLED:
+        _check_bundled(path)
     generator = _from_lightning(path) if path.suffix == ".ckpt" else _from_generator_file(path)
     return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
 

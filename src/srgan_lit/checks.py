@@ -54,6 +54,10 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         )
     if phase.adversarial and data.crop < SMALLEST_JUDGED:
         raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")
+    if phase.weights and phase.weights.grid and data.crop < 6 * config.model.scale:
+        raise UsageError(
+            f"phase.weights.grid needs crops of six LR pixels: set data.crop={6 * config.model.scale} or more"
+        )
     if phase.name == "adversarial" and config.init_from is None:
         raise UsageError(
             "phase=adversarial needs a pretrained generator, but init_from is null. "

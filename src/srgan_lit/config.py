@@ -131,9 +131,10 @@ class WeightsConfig:
     mse: NotNegative = 0.0
     perceptual: NotNegative = 1.0
     adversarial: NotNegative = 1e-3
+    grid: NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        if self.mse + self.perceptual + self.adversarial == 0:
+        if self.mse + self.perceptual + self.adversarial + self.grid == 0:
             raise UsageError("all weights are 0, so the generator would learn nothing")
 
 

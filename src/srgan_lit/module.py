@@ -194,6 +194,8 @@ class SRGANModule(L.LightningModule):
         parts: dict[str, Tensor] = {}
         if weights.mse:
             parts["mse"] = losses.pixel_loss(sr, hr, "mse")
+        if weights.grid:
+            parts["grid"] = losses.grid_loss(sr, hr, self.generator.scale)
         if weights.perceptual:
             assert self.perceptual is not None
             parts["perceptual"] = self.perceptual(sr, hr)
