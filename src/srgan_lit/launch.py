@@ -55,10 +55,18 @@ def check(overrides: Sequence[str], *, alone: bool) -> None:
     """
     if not is_launched():
         return
-    if not alone and "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UsageError("a multirun starts a torchrun for each of its jobs by itself: call it without torchrun")
     if alone and not any(given.startswith(("run_dir=", "hydra.run.dir=", "resume=")) for given in overrides):
         raise UsageError("each process would name a run directory of its own by the clock: set run_dir=<folder>")
+
+
+def check_multirun() -> None:
+    """Refuse a multirun of which torchrun started several.
+
+    Raises:
+        UsageError: says what does work.
+    """
+    if is_launched() and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError("a multirun starts a torchrun for each of its jobs by itself: call it without torchrun")
 
 
 def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, objective: str) -> float:

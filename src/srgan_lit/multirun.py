@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from srgan_lit import atomic, cli, runs
+from srgan_lit import atomic, cli, launch, runs
 from srgan_lit.errors import SRGANError, UsageError
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Multirun(Callback):
 
 
 def _check(config: DictConfig) -> None:
+    launch.check_multirun()
     folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
     if runs.find(folder):
         more = f"; more trials of its study: add hydra.sweeper.storage=sqlite:///{folder}/study.db"
