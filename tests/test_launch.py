@@ -10,6 +10,7 @@ import pytest
 
 from tiny_runs import BOTH, command, rows, run, start, tensors_close, tensors_equal, train, wait_for
 
+PRETRAIN = ["phase=pretrain", "phase.pretrain.iterations=2", "phase.pretrain.warmup=0"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu"]
 
 
@@ -67,9 +68,7 @@ def test_under_torchrun_what_cannot_work_is_refused(tmp_path):
 
 def test_a_multirun_gives_each_job_its_processes(whole, tmp_path):
     run_dir = tmp_path / "multirun"
-    result = train(
-        run_dir, "-m", "seed=0,1", *TWO, "phase=pretrain", "phase.pretrain.iterations=2", "data.batch_size=1"
-    )
+    result = train(run_dir, "-m", "seed=0,1", *TWO, *PRETRAIN, "data.batch_size=1")
     assert result.stdout.count("The generator is") == 2
     for job in ("0", "1"):
         assert [int(row["step"]) for row in rows(run_dir / job) if row["learning_rate/generator"]] == [1, 2]

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 
 from srgan_lit.checkpoint import load_generator, read_metadata
-from tiny_runs import command, rows, tensors_equal, train
+from tiny_runs import PRETRAIN, command, rows, tensors_equal, train
 
 
 def test_run_directory_holds_everything_and_loads_again(whole):
@@ -87,7 +87,7 @@ def test_resume_refuses_another_run(whole):
 
 def test_multirun_trains_each_value_in_its_own_folder(whole, tmp_path):
     run_dir = tmp_path / "sweep"
-    train(run_dir, "-m", "seed=0,1", "phase=pretrain", "phase.pretrain.iterations=6")
+    train(run_dir, "-m", "seed=0,1", "phase=pretrain", *PRETRAIN)
     assert tensors_equal(run_dir / "0" / "srresnet.safetensors", whole[0] / "srresnet.safetensors"), "the same seed"
     assert not tensors_equal(run_dir / "1" / "srresnet.safetensors", whole[0] / "srresnet.safetensors")
 

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 TINY = [
     "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
-    "validate_every=6", "checkpoint_every=2", "log_every=1", "phase.pretrain.warmup=0",
+    "validate_every=6", "checkpoint_every=2", "log_every=1",
 ]  # fmt: skip
-BOTH = ["phase.pretrain.iterations=6", "phase.adversarial.iterations=6"]
+PRETRAIN = ["phase.pretrain.iterations=6", "phase.pretrain.warmup=0"]
+BOTH = [*PRETRAIN, "phase.adversarial.iterations=6"]
 
 
 def command(run_dir, *arguments):

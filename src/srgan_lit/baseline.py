@@ -96,6 +96,9 @@ class Decoded:
         hr = bicubic.crop_to_multiple(read_picture(self.paths[index]).pixels, self.scale)
         return hr, bicubic.shrink(hr, self.scale)
 
+    def check_whole(self) -> None:
+        """Nothing: no file stays open that could be cut."""
+
     def hr(self, index: int) -> NDArray[np.uint8]:
         """(scale*h, scale*w, 3)."""
         return self._read(index)[0]

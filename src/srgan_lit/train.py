@@ -218,6 +218,7 @@ def main() -> None:
 
     from srgan_lit import multirun, resume
 
+    multirun.Multirun.folder = None  # a program may call this more than once
     # Huge pages for torch's large tensors on a CPU: fewer page faults, 3 to 5 % of a step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
