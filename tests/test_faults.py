@@ -5,6 +5,7 @@ import csv
 import errno
 import importlib
 import json
+import logging
 import multiprocessing
 import os
 import resource
@@ -162,9 +163,12 @@ def train_here(monkeypatch, capsys, *arguments):
 
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["srgan-train", *arguments])
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])  # Hydra adds its own
+    environment = dict(os.environ)
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         train.main()
+    assert os.environ.get("HYDRA_FULL_ERROR") == environment.get("HYDRA_FULL_ERROR")
     return ended.value.code, capsys.readouterr().err.splitlines()
 
 
@@ -202,6 +206,7 @@ def test_a_programming_error_keeps_its_traceback(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("srgan_lit.training.train", fails)
     monkeypatch.setattr(sys, "argv", ["srgan-train", "experiment=demo", f"run_dir={tmp_path}/run"])
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
     with pytest.raises(RuntimeError, match="a bug"):
         train.main()
 

@@ -5,6 +5,8 @@ import importlib
 import io
 import itertools
 import struct
+import subprocess
+import sys
 import zlib
 
 import imagecodecs
@@ -66,6 +68,18 @@ def imagecodecs_tiff(pixels: np.ndarray, compression: str) -> bytes:
     file = io.BytesIO()
     tifffile.imwrite(file, pixels, photometric="rgb", compression=None if compression == "none" else compression)
     return file.getvalue()
+
+
+def test_what_pillow_logs_is_no_second_line(tmp_path):
+    content = bytearray(encoded(RGB, "tif"))
+    at = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel
+    content[at + 8 : at + 10] = struct.pack("<H", 279)
+    (tmp_path / "in.tif").write_bytes(content)
+    command = [sys.executable, "-m", "srgan_lit.upscale", "in.tif", "-o", "out.tif", "--model", "bicubic"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("in.tif: ")
 
 
 @pytest.mark.parametrize("kind", FORMATS)

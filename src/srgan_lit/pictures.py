@@ -4,6 +4,7 @@ Whatever a file holds (grey, palette, CMYK, 16 bits, alpha, a rotated camera pic
 (H, W, 3) in one place, by the rules of ``read_picture``.
 """
 
+import logging
 import os
 import warnings
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from srgan_lit import atomic
 from srgan_lit.errors import SRGANError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it then raises
 
 # Of the formats that Pillow knows, those of photographs; JPEG includes cameras' MPO. EPS would start Ghostscript.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "PPM", "JPEG2000")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package when installed from a wheel, at the top of the repository otherwise.
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
-_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR")
 
 _HELP = """\
 usage: srgan-train [-m] [experiment=NAME] [group=option …] [key=value …]
@@ -65,6 +65,20 @@ def help_text() -> str:
 
 
 @contextlib.contextmanager
+def _full_error(value: str | None) -> Iterator[None]:
+    """Hydra's HYDRA_FULL_ERROR for a while, put back afterwards; None: unset."""
+    before = os.environ.pop("HYDRA_FULL_ERROR", None)
+    if value is not None:
+        os.environ["HYDRA_FULL_ERROR"] = value
+    try:
+        yield
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+@contextlib.contextmanager
 def one_line_errors(*, composing: bool = False) -> Iterator[None]:
     """End the process with one line and the right exit status for what a user can mend.
 
@@ -86,7 +100,7 @@ def one_line_errors(*, composing: bool = False) -> Iterator[None]:
         inside = any(frame.name == _job.__name__ for frame in traceback.extract_tb(error.__traceback__))
         if refusal is None and composing and not inside:
             refusal = UsageError(f"this command line cannot be used ({error}); HYDRA_FULL_ERROR=1 shows where")
-        if refusal is None or _FULL_ERROR:
+        if refusal is None or _FULL_ERROR == "1":
             raise
         cli.complain(f"error: {refusal}")
         sys.exit(refusal.exit_status)
@@ -188,6 +202,7 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     return _guarded(config)
 
 
+@_full_error(_FULL_ERROR)  # processes that a job starts get the user's environment
 def _job(cfg: "DictConfig") -> float | None:
     """One training of a run or multirun; returns its objective, or None where it failed among others."""
     from hydra.core.hydra_config import HydraConfig
@@ -221,12 +236,12 @@ def main() -> None:
     multirun.Multirun.folder = None  # a program may call this more than once
     # Huge pages for torch's large tensors on a CPU: fewer page faults, 3 to 5 % of a step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed by Hydra
     # Hydra takes -m before the overrides only; users write it anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     if stopped := resume.run_dir_of(sys.argv[1:]):
         sys.argv.append(f"run_dir={stopped}")
-    with one_line_errors(composing=True):
+    # Hydra passes errors on instead of printing them.
+    with one_line_errors(composing=True), _full_error("1"):
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
         except ValueError as error:
