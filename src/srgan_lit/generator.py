@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srgan_lit.winograd import Conv3x3
+
 SCALES = (2, 4, 8)
 
 
@@ -36,7 +38,7 @@ class UpsampleStage(nn.Module):
 
     def __init__(self, features: int, *, prelu_width: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(features, 4 * features, 3, padding=1)
+        self.conv = Conv3x3(features, 4 * features)
         self.shuffle = nn.PixelShuffle(2)
         self.act = nn.PReLU(prelu_width)
 

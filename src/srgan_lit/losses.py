@@ -15,6 +15,7 @@ from srgan_lit import tensor_files
 from srgan_lit.config import VGG_CONVOLUTIONS, parse_layer
 from srgan_lit.errors import SRGANError, UsageError
 from srgan_lit.images import IMAGENET_MEAN, IMAGENET_STD
+from srgan_lit.winograd import Conv3x3
 
 # Channels of the five blocks (Simonyan and Zisserman 2015).
 WIDTHS = (64, 128, 256, 512, 512)
@@ -84,7 +85,7 @@ class VGGFeatures(nn.Module):
             if block > 1:
                 layers.append(nn.MaxPool2d(2))
             for _ in range(last):
-                layers += [nn.Conv2d(before, WIDTHS[block - 1], 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [Conv3x3(before, WIDTHS[block - 1]), nn.ReLU(inplace=True)]
                 before = WIDTHS[block - 1]
         self.features = nn.Sequential(*layers)  # numbered as in torchvision: 36 layers up to relu5_4 of vgg19
         self._load(weights)
