@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from srgan_lit import baseline, benchmark, sources, upscaling, workloads
+from srgan_lit import baseline, benchmark, growth, sources, startup, upscaling, workloads
 from srgan_lit.costs import counting
 from srgan_lit.discriminator import Discriminator
+from srgan_lit.errors import SRGANError
 from srgan_lit.generator import Generator
 from srgan_lit.losses import VGGFeatures
 from srgan_lit.pictures import read_picture
@@ -197,7 +198,8 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
     assert "inference" not in result.stdout
     assert "Other load" in result.stdout
     written = json.loads(path.read_text())
-    assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results"}
+    assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results", "startup", "growth"}
+    assert written["startup"] == written["growth"] == []
     assert written["machine"]["threads"] >= 1
     assert written["machine"]["torch"] == torch.__version__
     assert written["settings"]["rounds"] == 5
@@ -208,6 +210,39 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
         assert row["share"] == []
     assert set(written["results"][0]["details"]) >= {"packing_pictures_per_second", "anonymous_bytes_more"}
     assert len(written["matrix_product"]["float32"]) == 5 + 2 * 2 * 5
+
+
+def test_growth_is_measured_in_processes_of_their_own():
+    grown = list(growth.measured(blocks=1, batches=(2,), sides=(8,)))
+    assert [one.label for one in grown] == ["2 crops", "2 crops", "8x8 pixels"]
+    assert [one.size for one in grown] == [2, 2, 64]
+    assert all(one.seconds > 0 for one in grown)
+    # A peak that outlived its process would be the last one's too.
+    assert grown[2].peak_bytes + 200e6 < grown[1].peak_bytes
+    header, *lines = benchmark.growth_table(grown)
+    assert header.split() == ["growth", "size", "s", "ms", "for", "one", "peak", "memory,", "MB"]
+    assert lines[2].split()[:2] == ["upscale", "8x8"]
+
+
+def test_a_start_is_the_time_of_a_process_and_says_what_failed(tmp_path):
+    start = next(start for start in startup.starts() if start.beside == "torch")
+    started = benchmark.Started.of(start, rounds=1)
+    assert len(started.ratio) == 1
+    assert 0 < started.import_seconds[0] < started.seconds[0]
+    with pytest.raises(SRGANError, match=r"nowhere\.png"):
+        dataclasses.replace(start, arguments=["-m", "srgan_lit.upscale", "nowhere.png", "-o", "x.png"]).seconds()
+
+
+def test_a_training_is_timed_up_to_its_first_row_and_ended():
+    script = "import time; f = open('rows', 'w'); f.write('head\\n1\\n'); f.close(); time.sleep(600)"
+    start = startup.Start(name="", arguments=["-c", script], file="rows", beside="json")
+    assert 0 < start.seconds()[1] < 300
+
+
+@pytest.mark.slow
+def test_the_training_of_the_benchmark_has_a_first_row():
+    start = next(start for start in startup.starts() if start.beside == "lightning")
+    assert min(start.seconds()) > 0
 
 
 @pytest.mark.parametrize(

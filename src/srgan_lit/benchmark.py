@@ -28,9 +28,14 @@ from srgan_lit.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+    from srgan_lit.growth import Growth
+    from srgan_lit.startup import Start
     from srgan_lit.workloads import Settings, Workload
 
-NAMES = ("pretrain", "adversarial", "inference", "loader")
+TIMED = ("pretrain", "adversarial", "inference", "loader")
+NAMES = (*TIMED, "startup", "growth")
+_BATCHES = (2, 4, 8, 16)
+_SIDES = (96, 192, 384, 768)  # pixels of the picture enlarged
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,9 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
         "of the machine's matrix-product rate they reach.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="5 blocks, batches of 4, 5 rounds: a minute or two; else 16 blocks"
+        "--quick",
+        action="store_true",
+        help="5 blocks, batches of 4, 5 rounds, neither startup nor growth: a minute or two; else 16 blocks",
     )
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument(
+        "--only", nargs="+", choices=NAMES, metavar="NAME", help=f"some of {', '.join(NAMES)} (default: all)"
+    )
     parser.add_argument("--batch", type=int, metavar="N", help="crops per step (default: 16, or 4 if memory is short)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, with the machine's description")
@@ -168,6 +177,28 @@ def _machine(device: "torch.device") -> dict[str, Any]:
     }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Started:
+    """How long a command took to start, and the import next to it, by round, in seconds."""
+
+    name: str
+    beside: str
+    seconds: list[float]
+    import_seconds: list[float]
+
+    @classmethod
+    def of(cls, start: "Start", *, rounds: int) -> "Started":
+        """Time both in turns, after one round that is not counted."""
+        pairs = [start.seconds() for _ in range(rounds + 1)][1:]
+        alone, seconds = (list(column) for column in zip(*pairs, strict=True))
+        return cls(name=start.name, beside=start.beside, seconds=seconds, import_seconds=alone)
+
+    @property
+    def ratio(self) -> list[float]:
+        """How many times the import's time the command's is."""
+        return [ours / alone for ours, alone in zip(self.seconds, self.import_seconds, strict=True)]
+
+
 def _spread(values: list[float], *, times: float = 1.0) -> str:
     """Median, and the range in brackets."""
     if not values:
@@ -206,20 +237,43 @@ def table(results: Sequence[Result]) -> Iterator[str]:
                 "",
             )
         )
-    widths = [max(len(row[at]) for row in rows) for at in range(len(header))]
+    yield from _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def startup_table(starts: Sequence[Started]) -> Iterator[str]:
+    """Lines of the table: each command next to its import."""
+    rows = [("start-up", "s", "import alone, s", "ratio")]
+    for start in starts:
+        alone = f"{_spread(start.import_seconds)} ({start.beside})"
+        rows.append((start.name, _spread(start.seconds), alone, _spread(start.ratio)))
+    yield from _aligned(rows)
+
+
+def growth_table(grown: "Sequence[Growth]") -> Iterator[str]:
+    """Lines of the table: each size, its time, its time for one unit, and its memory."""
+    rows = [("growth", "size", "s", "ms for one", "peak memory, MB")]
+    for one in grown:
+        each = _short(1e3 * one.seconds / one.size)
+        rows.append((one.name, one.label, _short(one.seconds), each, f"{one.peak_bytes / 1e6:,.0f}"))
+    yield from _aligned(rows)
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise UsageError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
-    if arguments.batch is not None and not {"pretrain", "adversarial"} & set(arguments.only):
+    chosen = arguments.only or (TIMED if arguments.quick else NAMES)
+    if arguments.batch is not None and not {"pretrain", "adversarial"} & set(chosen):
         raise UsageError(f"--batch {arguments.batch} has no effect without pretrain or adversarial; leave it out")
     from tqdm import tqdm
 
-    from srgan_lit import workloads
+    from srgan_lit import growth, startup, workloads
 
     settings = _settings(arguments)
     rounds = 5 if arguments.quick else 7
@@ -229,12 +283,17 @@ def command(arguments: argparse.Namespace) -> int:
     floor = products[arithmetics[0]]
     rates = {name: [product() for _ in range(rounds)] for name, product in products.items()}
     results = []
-    names = [name for name in NAMES if name in arguments.only]
-    with tqdm(names, unit="part", disable=None) as bar:
+    starts, grown = [], []
+    with tqdm([name for name in NAMES if name in chosen], unit="part", disable=None) as bar:
         for name in bar:
             bar.set_description(name)
-            for workload in getattr(workloads, name)(settings):
-                results.append(measured(workload, floor, rounds=rounds))
+            if name == "startup":
+                starts = [Started.of(start, rounds=rounds) for start in startup.starts()]
+            elif name == "growth":
+                grown = list(growth.measured(blocks=settings.blocks, batches=_BATCHES, sides=_SIDES))
+            else:
+                for workload in getattr(workloads, name)(settings):
+                    results.append(measured(workload, floor, rounds=rounds))
     rates[arithmetics[0]] += [rate for r in results for rate in (*r.product_rate, *r.textbook_product_rate)]
 
     machine = _machine(settings.device)
@@ -245,7 +304,7 @@ def command(arguments: argparse.Namespace) -> int:
         f"medians of {rounds} rounds [least, most]",
         *(f"matrix product, {name}: {_spread(r, times=1e-9)} G multiply-adds/s" for name, r in rates.items()),
         "",
-        *table(results),
+        *(table(results) if results else ()),
     ]
     for details in (result.details for result in results if result.details):
         out += [
@@ -254,6 +313,10 @@ def command(arguments: argparse.Namespace) -> int:
             f"{details['pixel_bytes_more'] / 1e6:.1f} MB more of pictures a pass over them takes "
             f"{details['anonymous_bytes_more'] / 1e6:+.1f} MB of anonymous memory",
         ]
+    if starts:
+        out += ["", *startup_table(starts)]
+    if grown:
+        out += ["", *growth_table(grown)]
     out += [
         "",
         "Other load on the machine spoils these numbers: compare ratios, and trust nothing if the matrix product's "
@@ -267,6 +330,8 @@ def command(arguments: argparse.Namespace) -> int:
             "settings": {**dataclasses.asdict(settings), "device": str(settings.device), "rounds": rounds},
             "matrix_product": rates,
             "results": [result.as_json() for result in results],
+            "startup": [{**dataclasses.asdict(start), "ratio": start.ratio} for start in starts],
+            "growth": [dataclasses.asdict(one) for one in grown],
         }
         atomic.write_text(arguments.json, json.dumps(document, indent=1) + "\n")
     return 0
