@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from srgan_lit import bicubic, images, metrics
-from srgan_lit.generator import Generator, icnr_
+from srgan_lit.generator import Generator
+from srgan_lit.initialisation import icnr_
 
 RGB = metrics.protocol("rgb_full")
 

@@ -2,12 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from srgan_lit import bicubic, images
 from srgan_lit.discriminator import Discriminator, frozen
-from srgan_lit.generator import Generator, fold_batchnorm_, icnr_
+from srgan_lit.generator import Generator, fold_batchnorm_
+from srgan_lit.initialisation import icnr_, interpolation_
+from srgan_lit.pictures import read_picture
+from srgan_lit.sources import SAMPLE
 
 
 def randomised(generator: Generator) -> Generator:
@@ -102,6 +107,41 @@ def test_icnr_starts_without_checkerboard():
     shuffled = stage.shuffle(stage.conv(torch.rand(1, 8, 6, 6)))
     cells = shuffled.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)  # the four pixels of each LR pixel
     torch.testing.assert_close(cells, cells[..., :1].expand_as(cells))
+
+
+@pytest.mark.parametrize(("scale", "tail"), [(2, 9), (4, 9), (8, 9), (4, 3)])
+def test_a_start_as_interpolation_is_one(scale, tail):
+    torch.manual_seed(0)
+    generator = Generator(blocks=2, scale=scale, tail_kernel=tail).eval()
+    interpolation_(generator)
+    photo = bicubic.crop_to_multiple(read_picture(SAMPLE / "test" / "chelsea.png").pixels, 8)
+    lr = bicubic.shrink(photo, scale)
+    with torch.no_grad():
+        sr = images.to_pixels(generator(images.from_pixels(lr)))
+
+    def error(made):
+        inside = np.s_[16:-16, 16:-16]
+        return np.square(made[inside].astype(float) - photo[inside]).mean()
+
+    repeated = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+    assert error(sr) < error(repeated)
+    if tail == 9 and scale <= 4:
+        assert error(sr) < 1.1 * error(bicubic.enlarge(lr, scale))
+
+
+def test_a_start_as_interpolation_learns_in_every_weight():
+    torch.manual_seed(0)
+    generator = Generator(blocks=2, features=8)
+    interpolation_(generator)
+    adam = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    before = [p.detach().clone() for p in generator.parameters()]
+    for _ in range(3):
+        adam.zero_grad()
+        generator(torch.rand(2, 3, 8, 8)).square().mean().backward()
+        adam.step()
+    assert all((p != b).any() for p, b in zip(generator.parameters(), before, strict=True))
+    with pytest.raises(ValueError, match="three channels"):
+        interpolation_(Generator(blocks=1, features=2))
 
 
 def test_folding_batchnorm_computes_the_same():

@@ -26,7 +26,8 @@ from srgan_lit.datamodule import SRDataModule
 from srgan_lit.discriminator import Discriminator
 from srgan_lit.divergence import StopWhenDiverged
 from srgan_lit.errors import UsageError
-from srgan_lit.generator import Generator, icnr_
+from srgan_lit.generator import Generator
+from srgan_lit.initialisation import icnr_, interpolation_
 from srgan_lit.losses import PerceptualLoss, VGGFeatures
 from srgan_lit.module import SRGANModule
 from srgan_lit.precision import ScalerPerOptimizer
@@ -49,8 +50,10 @@ def generator(config: TrainConfig) -> Generator:
             settings = " ".join(f"model.{key}={value}" for key, value in differing.items())
             raise UsageError(f"init_from={config.init_from} is another shape than model; add {settings}")
         return loaded.train()
-    if model.icnr:
+    if model.start == "icnr":
         icnr_(made)
+    elif model.start == "interpolation":
+        interpolation_(made)
     return made.to(memory_format=torch.channels_last)
 
 

@@ -28,7 +28,7 @@ class ModelConfig:
     blocks: Count = 16
     features: Count = 64
     scale: Literal[2, 4, 8] = 4
-    icnr: bool = False
+    start: Literal["random", "icnr", "interpolation"] = "random"
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)

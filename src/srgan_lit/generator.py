@@ -167,21 +167,6 @@ class Generator(nn.Module):
         return self.tail(last.unshuffled(x))  # (B, 4C, H/2, W/2) to (B, 3, H, W)
 
 
-def icnr_(generator: Generator) -> None:
-    """Initialise the PixelShuffle convolutions so that each starts as nearest-neighbour upsampling.
-
-    The four filters that make one output channel's 2x2 cell start equal, which removes the checkerboard
-    of a random start. Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution".
-    """
-    with torch.no_grad():
-        for stage in generator.upsample:
-            assert isinstance(stage, UpsampleStage)
-            assert stage.conv.bias is not None
-            weight, bias = stage.conv.weight, stage.conv.bias
-            weight.copy_(weight[::4].repeat_interleave(4, dim=0))
-            bias.copy_(bias[::4].repeat_interleave(4, dim=0))
-
-
 def fold_batchnorm_(generator: Generator) -> Generator:
     """Fold every BatchNorm of an ``eval()`` generator into its convolution, in place; returns it.
 

@@ -1,0 +1,83 @@
+"""What a new generator's weights start as, beside torch's random ones."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from srgan_lit import bicubic
+from srgan_lit.generator import Generator, UpsampleStage
+
+
+@torch.no_grad()
+def icnr_(generator: Generator) -> None:
+    """Make each PixelShuffle stage start as nearest-neighbour upsampling of its (random) channels.
+
+    The four filters that make one output channel's 2x2 cell start equal, which removes the checkerboard
+    of a random start. Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution".
+    """
+    for stage in generator.upsample:
+        assert isinstance(stage, UpsampleStage)
+        assert stage.conv.bias is not None
+        stage.conv.weight.copy_(stage.conv.weight[::4].repeat_interleave(4, dim=0))
+        stage.conv.bias.copy_(stage.conv.bias[::4].repeat_interleave(4, dim=0))
+
+
+@torch.no_grad()
+def interpolation_(generator: Generator) -> None:
+    """Make the whole generator start as an interpolation, so that it learns what interpolation lacks.
+
+    Three channels carry the colours through, each repeated by the PixelShuffle stages, and the last convolution smooths
+    them: by the filter that, behind the repetition, is nearest to bicubic interpolation. The residual blocks start
+    switched off (the scale of the last BatchNorm is 0); the other channels are those of ``icnr_``, and wait for the
+    last convolution to take them up. A picture has no negative colours, which PReLU would change.
+
+    Raises:
+        ValueError: the generator has fewer than three channels.
+    """
+    if generator.features < 3:
+        raise ValueError(f"three channels carry the colours; the generator has {generator.features}")
+    icnr_(generator)
+    head, tail, colours = generator.head[0], generator.tail, range(3)
+    assert isinstance(head, torch.nn.Conv2d)
+    for stage in generator.upsample:
+        assert isinstance(stage, UpsampleStage)
+        _pass_through(stage.conv, repeats=4)
+    _pass_through(head, repeats=1)
+    torch.nn.init.zeros_(generator.trunk_norm.weight)
+    torch.nn.init.zeros_(generator.trunk_norm.bias)
+    filter_ = torch.from_numpy(_smoothing(generator.scale, generator.tail_kernel)).to(tail.weight)
+    torch.nn.init.zeros_(tail.weight)
+    for colour in colours:
+        tail.weight[colour, colour] = filter_.outer(filter_)
+    assert tail.bias is not None
+    torch.nn.init.zeros_(tail.bias)
+
+
+def _pass_through(conv: torch.nn.Conv2d, *, repeats: int) -> None:
+    """Let the first three channels through as they are, each ``repeats`` times."""
+    assert conv.bias is not None
+    middle = conv.kernel_size[0] // 2
+    conv.weight[: 3 * repeats] = 0
+    conv.bias[: 3 * repeats] = 0
+    for output in range(3 * repeats):
+        conv.weight[output, output // repeats, middle, middle] = 1
+
+
+def _smoothing(scale: int, length: int) -> NDArray[np.float64]:
+    """The filter (length,), of sum 1, that behind repeating each pixel ``scale`` times is nearest to bicubic.
+
+    Output pixel p is the sum over d of filter[d] x[(p + d - length//2) // scale]; the weight of each x is to be that of
+    bicubic interpolation, in the least-squares sense.
+    """
+    pixels = 9 + 2 * length // scale
+    wanted = np.zeros((pixels * scale, pixels))
+    positions, weights = bicubic.taps(pixels, pixels * scale)
+    np.add.at(wanted, (np.arange(pixels * scale)[:, None], positions), weights)
+    rows = range(pixels // 2 * scale, (pixels // 2 + 1) * scale)  # one of each phase, far from the border
+    made = np.zeros((scale, pixels, length))
+    for at, row in enumerate(rows):
+        for tap in range(length):
+            made[at, (row + tap - length // 2) // scale, tap] += 1
+    target = np.stack([wanted[row] for row in rows])
+    filter_ = np.linalg.lstsq(made.reshape(-1, length), target.reshape(-1), rcond=None)[0]
+    return filter_ / filter_.sum()
