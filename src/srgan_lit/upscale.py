@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srgan_lit import cli, faults
+from srgan_lit import cli, faults, video_files
 from srgan_lit.errors import SRGANError, UsageError
 
 if TYPE_CHECKING:
@@ -26,22 +26,33 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One picture: from where to where."""
+    """One picture or video: from where to where."""
 
     source: Path
     target: Path
+
+    @property
+    def video(self) -> bool:
+        """Whether it is one."""
+        return self.source.suffix.lower() in video_files.RESULTS
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
     parser = cli.parser(
         "upscale",
-        "Enlarge pictures with a trained generator. Alpha, 16 bits, grey, animation, colour profile and EXIF stay.",
+        "Enlarge pictures with a trained generator. Alpha, 16 bits, grey, animation, colour profile and EXIF stay. Of "
+        "videos, so do times, sound and subtitles.",
         epilog="A name that begins with a dash goes after --, as in: srgan-upscale -o large -- -portrait.png",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="picture, folder (searched wholly), or glob pattern")
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="OUT", help="folder; or a picture file, for one picture"
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="picture, video, glob pattern, or folder (searched wholly, for pictures alone)",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="OUT", help="folder; or a file, for one picture or video"
     )
     parser.add_argument(
         "--model",
@@ -57,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--match-input", action="store_true", help="correct the result so that it shrinks to the input")
     parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations; 8 times slower")
     parser.add_argument(
-        "--format", choices=sorted({suffix[1:] for suffix in SUFFIXES}), help="of the results (default: each input's)"
+        "--format", choices=sorted({suffix[1:] for suffix in SUFFIXES}), help="of pictures (default: each input's)"
     )
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument("--overwrite", action="store_true", help="replace results that exist (default: refuse)")
@@ -108,7 +119,8 @@ def plan(
     """
     jobs: list[Job] = []
     failures: list[str] = []
-    to_file = output.suffix.lower() in SUFFIXES and not output.is_dir()
+    results = {*SUFFIXES, *video_files.RESULTS.values()}
+    to_file = output.suffix.lower() in results and not output.is_dir()
     for given in inputs:
         path = Path(given)
         if path.is_dir():
@@ -123,8 +135,8 @@ def plan(
             if not found:
                 failures.append(f"{given}: no such file")
         for source, name in found:
-            wanted = name.with_suffix(suffix) if suffix else name
-            if wanted.suffix.lower() not in SUFFIXES:
+            wanted = name.with_suffix(video_files.RESULTS.get(name.suffix.lower()) or suffix or name.suffix)
+            if wanted.suffix.lower() not in results:
                 failures.append(f"{source}: not the name of a picture; with --format png it is tried all the same")
                 continue
             jobs.append(Job(source=source, target=output if to_file else output / wanted))
@@ -132,6 +144,9 @@ def plan(
         raise UsageError(f"{len(jobs)} pictures cannot all become {output}: give a folder")
     if to_file and suffix and output.suffix.lower() != suffix:
         raise UsageError(f"--format {suffix[1:]} contradicts the name {output}")
+    for job in jobs:
+        if job.video == (job.target.suffix.lower() in SUFFIXES):
+            raise UsageError(f"{job.source} cannot become {job.target}: a video becomes a video, a picture a picture")
     _refuse_clashes(jobs)
     existing = [job for job in jobs if job.target.exists()]
     if existing and not overwrite and not skip_existing:
@@ -164,6 +179,10 @@ def _pictures_below(folder: Path, *, besides: Path) -> Iterator[Path]:
             yield path
 
 
+def _videos_below(folder: Path) -> int:
+    return sum(path.suffix.lower() in video_files.RESULTS for path in folder.rglob("*")) if folder.is_dir() else 0
+
+
 def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
     suffix = f".{arguments.format}" if arguments.format else None
@@ -183,7 +202,7 @@ def run(arguments: argparse.Namespace) -> int:
             for job in progress:
                 progress.set_postfix_str(job.source.name, refresh=False)
                 try:
-                    _do(job, enlarger, arguments)
+                    (_do_video if job.video else _do)(job, enlarger, arguments)
                     done += 1
                 except (SRGANError, OSError, MemoryError) as error:
                     if arguments.debug:
@@ -193,6 +212,8 @@ def run(arguments: argparse.Namespace) -> int:
                     )
     for failure in failures:
         cli.complain(failure)
+    if left := sum(_videos_below(Path(given)) for given in arguments.inputs):
+        cli.complain(f"{left} videos in folders were left alone, which take long: name those that are meant")
     print(f"{done} enlarged, {len(failures)} failed: {arguments.output}")  # noqa: T201
     return 1 if failures else 0
 
@@ -230,6 +251,26 @@ def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
         picture_files.write(job.target, frames, opened.info, scale=enlarger.scale)
+
+
+def _do_video(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
+    import numpy as np
+    from tqdm import tqdm
+
+    from srgan_lit import upscaling
+
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with tqdm(unit="frame", leave=False, disable=None, dynamic_ncols=True) as progress:
+        lacking = video_files.enlarge(
+            job.source,
+            job.target,
+            lambda pixels: np.concatenate(list(upscaling.bands(pixels, enlarger, tile=arguments.tile))),
+            max_pixels=int(arguments.max_megapixels * 1e6),
+            on_start=progress.reset,
+            on_frame=progress.update,
+        )
+    if lacking:
+        cli.complain(f"{job.target}: without what a video result cannot take over: {', '.join(lacking)}")
 
 
 def _terminate(*_: object) -> None:
