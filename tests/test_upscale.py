@@ -23,7 +23,7 @@ from PIL import Image, ImageCms
 import foreign_networks
 import srgan_lit
 import srgan_lit.upscale
-from srgan_lit import Generator, bicubic, save_generator, upscaling
+from srgan_lit import Generator, bicubic, jpeg, save_generator, upscaling
 from srgan_lit.errors import SRGANError, UsageError
 from srgan_lit.resampling import Bicubic
 
@@ -495,3 +495,45 @@ def test_memory_does_not_grow_with_the_picture() -> None:
     assert (middling + 2 * enlarger.halo) ** 2 * enlarger.bytes_per_pixel < 10**9
     assert enlarger.tile(0, 3000, 4000) == 4000
     assert enlarger.tile(128, 3000, 4000) == 128
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 90), width=st.integers(1, 300), grey=st.booleans(), cuts=st.lists(st.integers(1, 89)),
+)  # fmt: skip
+def test_a_jpeg_in_bands_is_the_jpeg_of_the_whole(height: int, width: int, grey: bool, cuts: list[int]) -> None:
+    array = drawn(height, width, 1 if grey else 3)
+    bands = [band for band in np.split(array, sorted(cuts)) if len(band)]
+    in_bands, at_once = io.BytesIO(), io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jpeg, "_BAND_PIXELS", 8 * 8 * 300)  # bands that end within the picture, and more than eight
+        jpeg.write(in_bands, array.shape, iter(bands), icc_profile=SRGB, dpi=(72, 72))
+    Image.fromarray(array.squeeze(2) if grey else array).save(at_once, "JPEG", quality=95, subsampling=0)
+    with Image.open(in_bands) as ours, Image.open(at_once) as theirs:
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+        assert (ours.info["icc_profile"], ours.info["dpi"]) == (SRGB, (72, 72))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_large_result_is_never_whole_in_memory(suffix: str, tmp_path: Path) -> None:
+    program = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from srgan_lit import picture_files
+image = Image.new("RGB", (4, 4))
+image.save("in.png")
+with picture_files.opened("in.png") as opened:
+    info = opened.info
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+bands = (np.full((125, 7000, 3), number, np.uint8) for number in range(96))
+frame = picture_files.Frame(shape=(12000, 7000, 3), bands=bands)
+picture_files.write(Path("out.{suffix}"), iter([frame]), info, scale=4)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 100, "MiB, and the picture has 240"
+    with Image.open(tmp_path / f"out.{suffix}") as written:
+        assert written.size == (7000, 12000)

@@ -1,7 +1,7 @@
 """Picture files with all that they carry: depth, alpha, frames, colour profile, EXIF, resolution. No torch.
 
 Reading gives upright pixels (the EXIF orientation is applied and its tag removed); writing takes bands, so
-that a large result is never whole in memory (PNG, TIFF; other formats are limited in size anyway).
+that a large result is never whole in memory (PNG, TIFF, JPEG; other formats are limited in size anyway).
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from srgan_lit import atomic, pictures, pixels, png
+from srgan_lit import atomic, jpeg, pictures, pixels, png
 from srgan_lit.errors import SRGANError
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
@@ -234,6 +234,10 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
                 exif = _exif(info, frame.shape).tobytes() if info.exif else None
                 with temporary.open("wb") as file:
                     png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
+            elif kind == "JPEG":
+                frame = next(frames)
+                with temporary.open("wb") as file:
+                    jpeg.write(file, frame.shape, frame.bands, **_carried(kind, info, frame.shape, dpi))
             else:
                 _write_with_pillow(temporary, kind, frames, info, dpi)
         except SRGANError:
@@ -266,22 +270,26 @@ def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
     return exif
 
 
+def _carried(kind: str, info: Info, shape: tuple[int, int, int], dpi: tuple[float, float] | None) -> dict[str, Any]:
+    """What Pillow is to put beside the pixels."""
+    options: dict[str, Any] = {}
+    if info.icc_profile and kind != "BMP":
+        options["icc_profile"] = info.icc_profile
+    if info.exif and kind in ("JPEG", "WEBP", "PNG", "AVIF"):
+        options["exif"] = _exif(info, shape)
+    if dpi and kind in ("JPEG", "PNG", "BMP"):
+        options["dpi"] = dpi
+    return options
+
+
 def _write_with_pillow(
     path: Path, kind: str, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None
 ) -> None:
     images = (_whole(frame) for frame in frames)
     first = next(images)
     following = list(images) if kind == "PNG" else images  # PIL looks through them twice for PNG
-    options: dict[str, Any] = {}
-    if info.icc_profile and kind != "BMP":
-        options["icc_profile"] = info.icc_profile
-    if info.exif and kind in ("JPEG", "WEBP", "PNG", "AVIF"):
-        options["exif"] = _exif(info, (first.height, first.width, 3))
-    if dpi and kind in ("JPEG", "PNG", "BMP"):
-        options["dpi"] = dpi
-    if kind == "JPEG":
-        options |= {"quality": 95, "subsampling": 0}
-    elif kind == "WEBP":
+    options = _carried(kind, info, (first.height, first.width, 3), dpi)
+    if kind == "WEBP":
         options |= {"quality": 95, "lossless": info.lossless}
     elif kind == "AVIF":
         options |= {"quality": 90}
