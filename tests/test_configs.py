@@ -1,5 +1,6 @@
 """The command line of train: every experiment composes and builds, and what is wrong is refused in one line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,9 +152,17 @@ def test_more_devices_than_there_are_is_refused(photos):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has GPUs")
-    result = train("experiment=demo", "trainer=ddp", "trainer.accelerator=gpu", "trainer.devices=4")
-    assert result.returncode == 2
-    assert "no GPU; take trainer=cpu" in result.stderr
+    for accelerator, said in (
+        ("gpu", "shows none; take trainer=cpu"),
+        ("cpu", "try trainer.devices="),  # hundreds of processes would take the machine's memory
+        ("auto", "try trainer.devices="),
+    ):
+        devices = 100 * (os.cpu_count() or 1)
+        result = train(
+            "experiment=demo", "trainer=ddp", f"trainer.accelerator={accelerator}", f"trainer.devices={devices}"
+        )
+        assert result.returncode == 2
+        assert said in result.stderr
 
 
 def test_every_key_is_documented_in_conf():

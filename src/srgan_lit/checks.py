@@ -6,6 +6,7 @@ from pathlib import Path
 
 from srgan_lit.config import TrainConfig
 from srgan_lit.errors import UsageError
+from srgan_lit.processes import processors
 
 SMALLEST_JUDGED = 16  # the discriminator halves four times
 
@@ -75,7 +76,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             "trainer.precision=16-mixed needs a GPU; on a CPU take trainer.precision=bf16-mixed or 32-true"
         )
     _check_launch(config)
-    if config.trainer.devices > 1 or config.trainer.accelerator == "gpu":
+    if config.trainer.devices > 1 or config.trainer.accelerator in ("gpu", "mps"):
         _check_devices(config)
 
 
@@ -95,16 +96,28 @@ def _check_launch(config: TrainConfig) -> None:
 
 def _check_devices(config: TrainConfig) -> None:
     trainer = config.trainer
-    if trainer.accelerator == "cpu":
-        if trainer.sync_batchnorm:
-            raise UsageError("trainer.sync_batchnorm=true needs GPUs; leave it out on a CPU")
-        return  # any number of processes
+    there = 0 if trainer.accelerator == "cpu" else _accelerators(trainer.accelerator)
+    if there:
+        if trainer.devices > there:
+            raise UsageError(
+                f"trainer.devices={trainer.devices}, but this machine has {there}; try trainer.devices={there}"
+            )
+        return
+    if trainer.accelerator in ("gpu", "mps"):
+        raise UsageError(f"trainer.accelerator={trainer.accelerator}, but this machine shows none; take trainer=cpu")
+    if trainer.sync_batchnorm:
+        raise UsageError("trainer.sync_batchnorm=true needs GPUs; leave it out on a CPU")
+    most = max(2, processors())  # two can be tried anywhere
+    if trainer.devices > most:
+        raise UsageError(
+            f"trainer.devices={trainer.devices}: on a CPU those are processes, each with a whole training in memory, "
+            f"and this machine has {processors()} processors; try trainer.devices={most}"
+        )
+
+
+def _accelerators(kind: str) -> int:
     import torch
 
-    there = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
-    if trainer.accelerator == "gpu" and there == 0:
-        raise UsageError("trainer.accelerator=gpu, but this machine shows no GPU; take trainer=cpu")
-    if there and trainer.devices > there:
-        raise UsageError(
-            f"trainer.devices={trainer.devices}, but this machine has {there}; try trainer.devices={there}"
-        )
+    if kind != "mps" and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return int(torch.backends.mps.is_available())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from srgan_lit import results
 from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.processes import processors
 
 
 def is_launched() -> bool:
@@ -81,7 +82,7 @@ def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, o
     # One run, also where the configuration (sweep=…) makes a multirun of every command.
     train = ["-m", "srgan_lit.train", *given, f'run_dir="{quoted}"', "hydra.mode=RUN"]
     # torchrun would give each process one thread, and says so on every start.
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(max(1, processors() // processes)), **os.environ}
     if subprocess.run([*torchrun, *train], env=environment, check=False).returncode:
         raise SRGANError(f"{run_dir}: the training failed")
     return results.objective(run_dir, objective)

@@ -17,6 +17,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def over(
     function: Callable[[Task], Result], tasks: Sequence[Task], *, doing: str, in_processes: bool = True
 ) -> Iterator[tuple[Task, Result]]:
@@ -27,7 +32,7 @@ def over(
     Raises:
         SRGANError: a process was killed.
     """
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = processors()
     bar = tqdm(total=len(tasks), desc=doing, unit="picture", disable=None)
     if count == 1 or not in_processes:
         with bar:
