@@ -23,8 +23,9 @@ def test_a_killed_run_resumes_bit_for_bit(averaged, tmp_path, step):
     run_dir = tmp_path / "run"
     signal_at(start(command(run_dir, *BOTH, *EMA)), run_dir, step, signal.SIGKILL)
     assert not (run_dir / "generator.safetensors").exists()
-    resume(run_dir)
+    result = resume(run_dir)
     assert_same_run(run_dir, averaged)
+    assert "12/12 [" in result.stdout + result.stderr, "the bar goes on, and knows the end"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -164,11 +164,22 @@ class IterationBar(TQDMProgressBar):
         """Of the whole run, also where it was resumed."""
         return self.trainer.max_steps
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin: where a run is resumed in the middle, Lightning calls this alone."""
+        super().on_train_start(trainer, pl_module)
+        self._begin(trainer)
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count on from where a resumed run goes on, so that the rate is that of the iterations done here."""
+        """Begin, after Lightning has set the bar back."""
         super().on_train_epoch_start(trainer, pl_module)
-        self.train_progress_bar.n = self.train_progress_bar.initial = trainer.global_step
-        self.train_progress_bar.set_description("training")
+        self._begin(trainer)
+
+    def _begin(self, trainer: L.Trainer) -> None:
+        """Count on from where a resumed run goes on, so that the rate is that of the iterations done here."""
+        bar = self.train_progress_bar
+        bar.reset(self.total_train_batches)
+        bar.n = bar.initial = bar.last_print_n = trainer.global_step
+        bar.set_description("training")
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
