@@ -120,6 +120,7 @@ REFUSED = {
     ("experiment=demo", "phase.pretrain.decay_at=[0.5]"): "phase.pretrain.schedule is cosine",
     ("experiment=demo", "phase.adversarial.warmup=100"): "warmup=100 must be shorter",
     ("experiment=demo", "trainer.precision=16-mixed"): "needs a GPU",
+    ("experiment=demo", "trainer=gpu", "trainer.accelerator=mps", "trainer.precision=16-mixed"): "needs a GPU",
     ("experiment=srresnet", "objective=perceptual"): "an adversarial phase with phase.weights.perceptual above 0",
     ("sweep=adverserial",): "Did you mean adversarial?",
     ("swep=adversarial",): "Did you mean sweep?",
@@ -147,7 +148,7 @@ def test_a_crop_larger_than_the_pictures_is_refused(photos):
     assert ".png" in result.stderr
 
 
-def test_more_devices_than_there_are_is_refused(photos):
+def test_devices_that_are_not_there_are_refused(photos):
     import torch
 
     if torch.cuda.is_available():
@@ -163,6 +164,9 @@ def test_more_devices_than_there_are_is_refused(photos):
         )
         assert result.returncode == 2
         assert said in result.stderr
+    result = train("experiment=demo", "trainer=gpu", "trainer.precision=16-mixed")
+    assert result.returncode == 2
+    assert "would be ignored here" in result.stderr
 
 
 def test_every_key_is_documented_in_conf():

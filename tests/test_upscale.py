@@ -537,3 +537,19 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
     assert float(result.stdout) < 100, "MiB, and the picture has 240"
     with Image.open(tmp_path / f"out.{suffix}") as written:
         assert written.size == (7000, 12000)
+
+
+@pytest.mark.parametrize(("has", "lines"), [({"avx2": True}, 1), ({"avx512_bf16": True}, 0)])
+def test_a_precision_that_the_processor_lacks_is_warned_of(
+    has: dict[str, bool],
+    lines: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", **has})
+    RGB.save(tmp_path / "in.png")
+    assert upscale(tmp_path / "in.png", "-o", tmp_path / "out.png", "--precision", "bfloat16", "--device", "cpu") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert all("float32 is much faster" in line for line in said)

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 import srgan_lit
-from srgan_lit import dashboard
+from srgan_lit import dashboard, processor
 from srgan_lit.alarms import Alarms
 from srgan_lit.callbacks import Curves, GeneratorFiles, IterationBar
 from srgan_lit.checkpoint import load_generator
@@ -129,8 +129,8 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     run_dir = Path(config.run_dir)
-    made = loggers(config, iteration=iteration)
-    shown = [each for each in made if isinstance(each, dashboard.Dashboard)]
+    followers = loggers(config, iteration=iteration)
+    shown = [each for each in followers if isinstance(each, dashboard.Dashboard)]
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config)),
         Curves(every=config.log_every, batch_size=config.data.batch_size),
@@ -152,7 +152,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopOnSignal`` does, and into the run directory
     strategy = "ddp_find_unused_parameters_true" if where.devices * where.num_nodes > 1 else "auto"
-    return L.Trainer(
+    made = L.Trainer(
         accelerator=where.accelerator,
         devices=where.devices,
         num_nodes=where.num_nodes,
@@ -166,10 +166,14 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=1,  # ``Curves`` has its own interval
-        logger=made,
+        logger=followers,
         plugins=plugins,
         callbacks=[*callbacks, *watchers(config, shown), *also],
         default_root_dir=run_dir,
         enable_model_summary=False,
         benchmark=True,
     )
+    on_processor = made.strategy.root_device.type == "cpu"
+    if where.precision == "bf16-mixed" and on_processor and processor.emulates(torch.bfloat16):
+        log.warning("trainer.precision=bf16-mixed: this processor has no instructions for it; 32-true is much faster")
+    return made

@@ -71,9 +71,10 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
     start = config.init_from
     if start and ("/" in start or "." in start) and not Path(start).exists():
         raise UsageError(f"init_from={start}: no such file or run directory")
-    if config.trainer.precision == "16-mixed" and config.trainer.accelerator == "cpu":
+    if config.trainer.precision == "16-mixed" and (config.trainer.accelerator in ("cpu", "mps") or not _cuda_devices()):
         raise UsageError(
-            "trainer.precision=16-mixed needs a GPU; on a CPU take trainer.precision=bf16-mixed or 32-true"
+            "trainer.precision=16-mixed needs a GPU with CUDA, which would be ignored here; "
+            "take trainer.precision=bf16-mixed or 32-true"
         )
     _check_launch(config)
     if config.trainer.devices > 1 or config.trainer.accelerator in ("gpu", "mps"):
@@ -115,9 +116,13 @@ def _check_devices(config: TrainConfig) -> None:
         )
 
 
+def _cuda_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def _accelerators(kind: str) -> int:
     import torch
 
-    if kind != "mps" and torch.cuda.is_available():
-        return torch.cuda.device_count()
-    return int(torch.backends.mps.is_available())
+    return (kind != "mps" and _cuda_devices()) or int(torch.backends.mps.is_available())

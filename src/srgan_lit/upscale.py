@@ -219,9 +219,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
-    from srgan_lit import enlarging, upscaling
+    from srgan_lit import enlarging, processor, upscaling
 
     device = upscaling.pick_device(arguments.device)
+    if device.type == "cpu" and processor.emulates(upscaling.PRECISIONS[arguments.precision]):
+        cli.complain(f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster")
     generator = enlarging.load(arguments.model or enlarging.default_model(), fidelity=arguments.fidelity)
     return upscaling.Enlarger(
         generator,
