@@ -27,7 +27,7 @@ from srgan_lit.config import DataConfig
 from srgan_lit.datasets import CropBatches
 from srgan_lit.errors import SRGANError, UsageError
 from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
-from tiny_runs import BOTH, assert_same_run, command, run, start, wait_for
+from tiny_runs import BOTH, PRETRAIN, assert_same_run, command, run, start, wait_for
 
 upscale = importlib.import_module("srgan_lit.upscale")  # the package has a function of this name
 
@@ -181,6 +181,7 @@ FAULTS = {
     "gone": (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "data.workers"),
     "memory": (MemoryError(), "out of memory"),
     "torch's": (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+    "no compiler": (RuntimeError("InvalidCxxCompiler: No working C++ compiler found in …"), "install one (g++)"),
     "a GPU's": (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), "out of memory"),
 }
 
@@ -524,3 +525,12 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, whole):
     assert result.returncode == 0, result.stderr
     assert "begins anew" in result.stdout
     assert_same_run(run_dir, whole)
+
+
+@pytest.mark.slow
+def test_compile_without_a_compiler_is_one_line(tmp_path):
+    arguments = command(tmp_path / "run", *PRETRAIN, "phase=pretrain", "compile=true")
+    result = run(arguments, CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    assert result.returncode == 1
+    assert "install one (g++), or leave it out" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr

@@ -22,6 +22,7 @@ _REMEDIES = {
 _MEMORY = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory", re.IGNORECASE)
 _FROM_WORKER = re.compile(r"^Caught SRGANError in DataLoader worker.*\n[\w.]+: (.+?)\s*$", re.DOTALL)
 _WORKER = re.compile(r"DataLoader worker .*(killed by signal|exited unexpectedly)", re.DOTALL)
+_COMPILER = re.compile(r"InvalidCxxCompiler|Failed to find C compiler")
 
 
 def explain(error: BaseException) -> SRGANError | None:
@@ -39,6 +40,8 @@ def explain(error: BaseException) -> SRGANError | None:
         return SRGANError(
             "out of memory: end other programs, or ask for less at once (smaller tiles, batches or crops)"
         )
+    if isinstance(error, RuntimeError) and _COMPILER.search(str(error)):
+        return SRGANError("compile=true needs a C++ compiler, and none was found: install one (g++), or leave it out")
     if isinstance(error, RuntimeError) and _WORKER.search(str(error)):
         return SRGANError("a process of data.workers was killed, perhaps for want of memory; data.workers=0 needs none")
     return None
