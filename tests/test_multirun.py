@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -252,6 +253,13 @@ def test_slurm_jobs_have_a_task_for_each_device(also):
     assert launcher.max_num_timeout > 0, "a job that ran out of time is queued again"
     assert cfg.hydra.mode.name == "MULTIRUN", "never a training on the login node"
     assert (cfg.trainer.accelerator, cfg.trainer.precision) == ("gpu", "32-true")
+
+
+def test_launchers_can_carry_the_job_to_another_process():
+    """As cloudpickle does it for submitit, where the module is the program: by value."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    module = runpy.run_path(str(CONF.parent / "src" / "srgan_lit" / "train.py"), run_name="a_program")
+    assert cloudpickle.loads(cloudpickle.dumps(module["_job"])).__name__ == "_job"
 
 
 @pytest.mark.slow

@@ -202,7 +202,6 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     return _guarded(config)
 
 
-@_full_error(_FULL_ERROR)  # processes that a job starts get the user's environment
 def _job(cfg: "DictConfig") -> float | None:
     """One training of a run or multirun; returns its objective, or None where it failed among others."""
     from hydra.core.hydra_config import HydraConfig
@@ -211,17 +210,19 @@ def _job(cfg: "DictConfig") -> float | None:
     from srgan_lit import faults, multirun, refusals
 
     context = HydraConfig.get()
-    if context.mode is RunMode.MULTIRUN:
-        return multirun.attempt(
-            lambda: _train(cfg, alone=False),
-            lambda error: refusals.explain(error, CONF, list(context.overrides.task)) or faults.explain(error),
-        )
-    with one_line_errors():  # here too, because Hydra prints what leaves a job
-        try:
-            return _train(cfg, alone=True)
-        except Exception:
-            _discard(Path(context.runtime.output_dir))
-            raise
+    # Processes that a job starts get the user's environment. No decorator: launchers pickle this function.
+    with _full_error(_FULL_ERROR):
+        if context.mode is RunMode.MULTIRUN:
+            return multirun.attempt(
+                lambda: _train(cfg, alone=False),
+                lambda error: refusals.explain(error, CONF, list(context.overrides.task)) or faults.explain(error),
+            )
+        with one_line_errors():  # here too, because Hydra prints what leaves a job
+            try:
+                return _train(cfg, alone=True)
+            except Exception:
+                _discard(Path(context.runtime.output_dir))
+                raise
 
 
 def main() -> None:
