@@ -69,10 +69,12 @@ def enlarge(
         import av
     except ImportError as error:
         raise SRGANError("videos need PyAV: pip install 'srgan_lit[video]'") from error
-    with _readable(av), av.open(str(source), container_options=_SAFELY) as container:
+    with _readable(av), av.open(str(source), container_options=_SAFELY, metadata_errors="replace") as container:
         if not container.streams.video:
             raise SRGANError("no video in it")
         video = container.streams.video[0]
+        if video.codec_context is None:
+            raise SRGANError("its encoding is unknown")
         # Damage is an error, not something to paint over; and what a header claims is judged before memory is taken.
         video.codec_context.options = {"err_detect": "explode", "max_pixels": str(max_pixels)}
         size = video.width, video.height
@@ -80,7 +82,7 @@ def enlarge(
             raise SRGANError(f"frames of {size[0]}x{size[1]} pixels are over the limit; raise --max-megapixels")
         seconds = container.duration / av.time_base if container.duration else 0.0
         on_start(video.frames or round(seconds * float(video.average_rate or 0)))
-        copied = [*container.streams.audio, *container.streams.subtitles]
+        copied = [each for each in (*container.streams.audio, *container.streams.subtitles) if each.codec_context]
         with atomic.replacing(target) as temporary, av.open(str(temporary), "w") as result:
             writer = _Writer(result, video, copied, container, suffix=target.suffix.lower())
             ends = 0.0
@@ -111,6 +113,8 @@ def _readable(av: Any) -> Iterator[None]:
         if isinstance(error, OSError):
             raise
         raise SRGANError(f"not a readable video ({error.strerror})") from error
+    except UnicodeError as error:  # of names within the file, which PyAV reads as UTF-8
+        raise SRGANError(f"not a readable video ({error})") from error
 
 
 def _interpolation() -> int:
