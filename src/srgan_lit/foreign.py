@@ -182,7 +182,8 @@ def convert(path: str | os.PathLike[str], *, key: str | None = None) -> Converte
         steps = _adapt(found, eps=project.eps)
     except (KeyError, RuntimeError) as error:
         raise SRGANError(f"{but} its BatchNorms and convolutions do not fit together ({error})") from error
-    generator = _generator(found, theirs, source=but)
+    counts = {ours: tensors[name] for ours, name in theirs.items() if tensors[name].dtype == torch.int64}
+    generator = _generator(found, counts, theirs, source=but)
     shape = generator.architecture
     report = [
         f"project: {project.name}" + (f" (under {key})" if key else ""),
@@ -229,8 +230,10 @@ def _adapt(found: dict[str, Tensor], *, eps: float) -> list[str]:
     return steps
 
 
-def _generator(found: dict[str, Tensor], theirs: dict[str, str], *, source: str) -> Generator:
-    """A generator of the shape that ``found`` has, holding it."""
+def _generator(
+    found: dict[str, Tensor], counts: dict[str, Tensor], theirs: dict[str, str], *, source: str
+) -> Generator:
+    """A generator of the shape that ``found`` has, holding it, and BatchNorm's ``counts`` of batches where given."""
     blocks = 1 + max([-1, *(int(name.split(".")[1]) for name in found if name.startswith("trunk."))])
     stages = 1 + max([-1, *(int(name.split(".")[1]) for name in found if name.startswith("upsample."))])
     for name in ("head.0.weight", "tail.weight"):
@@ -255,7 +258,7 @@ def _generator(found: dict[str, Tensor], theirs: dict[str, str], *, source: str)
     wanted = generator.state_dict()
     for name, tensor in wanted.items():
         if name.endswith("num_batches_tracked"):
-            found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
+            found[name] = counts.get(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
         elif name not in found and re.fullmatch(r"head\.1\.weight|.*\.act\.weight", name) and not slopes:
             found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)  # ReLU
         elif name not in found and re.fullmatch(r"(head\.0|upsample\.\d\.conv|tail)\.bias", name):
