@@ -73,7 +73,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         raise UsageError(f"init_from={start}: no such file or run directory")
     if config.trainer.precision == "16-mixed" and (config.trainer.accelerator in ("cpu", "mps") or not _cuda_devices()):
         raise UsageError(
-            "trainer.precision=16-mixed needs a GPU with CUDA, which would be ignored here; "
+            "trainer.precision=16-mixed needs a GPU with CUDA and would be ignored here; "
             "take trainer.precision=bf16-mixed or 32-true"
         )
     _check_launch(config)

@@ -152,25 +152,19 @@ class _Writer:
         if ratio := self._video.sample_aspect_ratio:
             context.sample_aspect_ratio = ratio
         self._stream = stream
-        for each in self._copied:
-            try:
-                self._targets[each.index] = self._result.add_stream_from_template(each)
-            except ValueError as error:
-                raise self._does_not_fit(each) from error
-            self._targets[each.index].metadata.update(each.metadata)
-        self._result.metadata.update(self._container.metadata)
-        self._result.set_chapters(self._container.chapters())
         try:
+            for each in self._copied:
+                self._targets[each.index] = self._result.add_stream_from_template(each)
+                self._targets[each.index].metadata.update(each.metadata)
+            self._result.metadata.update(self._container.metadata)
+            self._result.set_chapters(self._container.chapters())
             self._result.start_encoding()
-        except Exception as error:  # a container refuses what it cannot hold when its header is written
-            raise self._does_not_fit(*self._copied) from error
+        except ValueError as error:  # what a container cannot hold; a full disk is an OSError
+            names = ", ".join(dict.fromkeys(each.codec_context.name for each in self._copied)) or "this video"
+            raise SRGANError(f"{self._suffix[1:]} cannot hold {names}: name a result that ends with .mkv") from error
         early, self._early = self._early, []
         for packet in early:
             self.copy(packet)
-
-    def _does_not_fit(self, *streams: Any) -> SRGANError:
-        names = ", ".join(dict.fromkeys(stream.codec_context.name for stream in streams)) or "this video"
-        return SRGANError(f"{self._suffix[1:]} cannot hold {names}: name a result that ends with .mkv")
 
     def copy(self, packet: Any) -> None:
         """Sound or subtitles, as they are."""
