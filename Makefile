@@ -33,6 +33,7 @@ test: setup
 	$(BIN)/ruff format --check src tests notebooks
 	$(BIN)/ruff check src tests notebooks
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Kills, mutated files and long runs: half an hour.

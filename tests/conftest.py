@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny_runs
+from helpers import tiny_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -78,12 +78,12 @@ LIGHT = {
     # module -> what a fresh interpreter that imports it must not have loaded
     "srgan_lit": ("torch", "numpy", "PIL"),
     "srgan_lit.upscale": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
-    "srgan_lit.checkpoint": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
-    "srgan_lit.sources": ("torch",),
-    "srgan_lit.app_jobs": ("torch", "numpy", "starlette"),
-    "srgan_lit.losses": ("lightning", "hydra", "wandb", "torchvision"),
+    "srgan_lit.model_files.generator_file": ("lightning", "hydra", "wandb", "torchvision", "torchmetrics"),
+    "srgan_lit.data.sets": ("torch",),
+    "srgan_lit.web.jobs": ("torch", "numpy", "starlette"),
+    "srgan_lit.losses.perceptual": ("lightning", "hydra", "wandb", "torchvision"),
     "srgan_lit.train": ("torch", "lightning", "wandb"),
-    "srgan_lit.build": ("wandb", "hydra"),
+    "srgan_lit.training.build": ("wandb", "hydra"),
 }
 
 

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-import foreign_networks
-from srgan_lit.checkpoint import save_generator
-from srgan_lit.generator import Generator
-from srgan_lit.losses import VGGFeatures
+from helpers import foreign_networks
+from srgan_lit.model_files.generator_file import save_generator
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.srresnet import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def desk(tmp_path_factory):
     shutil.rmtree(folder / "CUFED")  # the README's first command unpacks it
     torch.manual_seed(0)
     small = Generator(blocks=1, features=8)
-    vgg = VGGFeatures(backbone="vgg16", layer=None, weights="random").features.state_dict()
+    vgg = vgg_features(backbone="vgg16", layer=None, weights="random").features.state_dict()
     save_file({name: value.contiguous() for name, value in vgg.items()}, folder / "vgg16_features.safetensors")
     torch.save(foreign_networks.leftthomas().state_dict(), folder / "theirs.pth")
     for run in ("srresnet/2026-01-31_12-00-00", "srgan/2026-01-31_12-00-00"):
@@ -144,7 +144,7 @@ def test_every_file_that_the_readme_names_exists():
     for path in linked:
         assert (ROOT / path).exists(), path
     package = ROOT / "src" / "srgan_lit"
-    for name in re.findall(r"`([\w/]+\.py)`", README):
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", README):
         assert (ROOT / name).exists() or (package / name).exists(), name
     for name in re.findall(r"`(conf/[\w/]*)`", README):
         assert (ROOT / name).is_dir(), name

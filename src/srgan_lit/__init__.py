@@ -1,7 +1,7 @@
 """SRGAN in PyTorch Lightning: train it, measure it, enlarge pictures with it.
 
-``from srgan_lit import load_generator`` works without paying for what is not used: names are resolved when
-they are first asked for.
+``from srgan_lit import load_generator`` loads what it needs and nothing else: names are resolved when they are
+first asked for.
 """
 
 import importlib
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from srgan_lit.checkpoint import load_generator, save_generator
-    from srgan_lit.generator import Generator
-    from srgan_lit.upscaling import upscale
+    from srgan_lit.model_files.generator_file import load_generator, save_generator
+    from srgan_lit.networks.srresnet import Generator
+    from srgan_lit.upscaling.engine import enlarge
 
 _HOME = {
-    "load_generator": "checkpoint",
-    "save_generator": "checkpoint",
-    "Generator": "generator",
-    "upscale": "upscaling",
+    "load_generator": "model_files.generator_file",
+    "save_generator": "model_files.generator_file",
+    "Generator": "networks.srresnet",
+    "enlarge": "upscaling.engine",
 }
 
-__all__ = ["Generator", "__version__", "load_generator", "save_generator", "upscale"]
+__all__ = ["Generator", "__version__", "enlarge", "load_generator", "save_generator"]
 
 
 def __getattr__(name: str) -> object:

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from srgan_lit import cli
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import command_line
+from srgan_lit.common.errors import SRGANError, UsageError
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
-    parser = cli.parser(
+    parser = command_line.parser(
         "app",
         "A web page on this machine that enlarges pictures: drop them in, compare before and after, download.\n"
         "It needs no network. Ctrl-C ends it and deletes what it has kept.",
@@ -72,13 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import uvicorn
 
-        from srgan_lit import app_server
+        from srgan_lit.web import server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("uvicorn", "starlette"):
             raise
         raise SRGANError(f"{error.name} is not installed: pip install 'srgan_lit[app]'") from error
-    from srgan_lit.app_jobs import Jobs
-    from srgan_lit.app_work import Work
+    from srgan_lit.web.jobs import Jobs
+    from srgan_lit.web.work import Work
 
     ended = True
     with (
@@ -90,11 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
         jobs = Jobs(Path(folder), work, most=arguments.max_queue)
         try:
             address, port = listener.getsockname()[:2]
-            application = app_server.build(
-                jobs, work, host=arguments.host, max_bytes=int(arguments.max_megabytes * 1e6)
-            )
+            application = server.build(jobs, work, host=arguments.host, max_bytes=int(arguments.max_megabytes * 1e6))
             if not ipaddress.ip_address(address).is_loopback:
-                cli.complain("warning: everyone who reaches this machine can use the page; it asks for no password")
+                command_line.complain(
+                    "warning: everyone who reaches this machine can use the page; it asks for no password"
+                )
             if address in ("0.0.0.0", "::"):
                 address = socket.gethostname()
             name = f"[{address}]" if ":" in address else address
@@ -138,7 +138,7 @@ def _terminate(*_: object) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-app``."""
     signal.signal(signal.SIGTERM, _terminate)
-    return cli.run(build_parser, run, argv)
+    return command_line.run(build_parser, run, argv)
 
 
 if __name__ == "__main__":

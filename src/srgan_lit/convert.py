@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srgan_lit import cli
-from srgan_lit.errors import UsageError
+from srgan_lit.common import command_line
+from srgan_lit.common.errors import UsageError
 
 INPUT_RANGES = ("unit", "signed", "imagenet")
 OUTPUT_RANGES = ("unit", "tanh", "tanh_imagenet")
@@ -14,7 +14,7 @@ OUTPUT_RANGES = ("unit", "tanh", "tanh_imagenet")
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
-    parser = cli.parser(
+    parser = command_line.parser(
         "convert",
         "Convert a generator trained by another project. Which one is seen from the names of its tensors; nothing in "
         "the file is executed.",
@@ -44,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.exists() and not arguments.overwrite:
         raise UsageError(f"{arguments.output} exists: add --overwrite")
 
-    from srgan_lit import checkpoint, foreign
+    from srgan_lit.model_files import generator_file, other_projects
 
-    converted = foreign.convert(arguments.theirs, key=arguments.key)
+    converted = other_projects.convert(arguments.theirs, key=arguments.key)
     input_range = arguments.input_range or converted.input_range
     output_range = arguments.output_range or converted.output_range
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_generator(
+    generator_file.save_generator(
         arguments.output,
         converted.generator,
         input_range=input_range,
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-convert``."""
-    return cli.run(build_parser, run, argv)
+    return command_line.run(build_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_lit import cli
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import command_line
+from srgan_lit.common.errors import SRGANError, UsageError
 
 if TYPE_CHECKING:
-    from srgan_lit.measures import Measure
-    from srgan_lit.sources import TestSet
-    from srgan_lit.upscalers import Upscaler
+    from srgan_lit.data.sets import TestSet
+    from srgan_lit.evaluation.columns import Measure
+    from srgan_lit.upscaling.upscalers import Upscaler
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
-    parser = cli.parser(
+    parser = command_line.parser(
         "evaluate",
         "Score every model on every data set: a table, results.json, results.md, images.csv, comparison.png and "
         "report.html, which any browser opens without a network.",
@@ -94,7 +94,7 @@ def _once(given: Sequence[str], option: str, named: Collection[str] = ()) -> dic
     for name in given:
         path = Path(name) if name in named else Path(name).resolve()
         if path in found:
-            cli.complain(f"{option} {name} was given before: evaluated once")
+            command_line.complain(f"{option} {name} was given before: evaluated once")
         found.setdefault(path, name)
     return {name: path for path, name in found.items()}
 
@@ -105,14 +105,15 @@ def _names(given: dict[str, Path]) -> dict[str, str]:
 
 def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
-    from srgan_lit import checkpoint, upscalers, upscaling
+    from srgan_lit.model_files import generator_file
+    from srgan_lit.upscaling import engine, upscalers
 
-    chosen = upscaling.pick_device(device)
+    chosen = engine.pick_device(device)
     networks: dict[str, Upscaler | None] = {}
     failures = []
     for given, name in names.items():
         try:
-            network = None if given == "bicubic" else checkpoint.load_generator(given)
+            network = None if given == "bicubic" else generator_file.load_generator(given)
             networks[name] = network and upscalers.Network(network, device=chosen)
         except SRGANError as error:
             failures.append(str(error))
@@ -128,19 +129,19 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
 def _sets(names: dict[str, str], scale: int) -> list["TestSet"]:
     from dataclasses import replace
 
-    from srgan_lit import sources
+    from srgan_lit.data import sets
 
-    return [replace(sources.test_pairs(folder, scale), name=name) for folder, name in names.items()]
+    return [replace(sets.test_pairs(folder, scale), name=name) for folder, name in names.items()]
 
 
 def _extra(arguments: argparse.Namespace) -> list["Measure"]:
-    from srgan_lit import measures
+    from srgan_lit.evaluation import columns
 
     extra = []
     if arguments.perceptual:
-        extra.append(measures.perceptual(arguments.perceptual))
+        extra.append(columns.perceptual(arguments.perceptual))
     if arguments.lpips:
-        extra.append(measures.lpips(arguments.lpips))
+        extra.append(columns.lpips(arguments.lpips))
     return extra
 
 
@@ -148,17 +149,18 @@ def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
     if arguments.show < 0:
         raise UsageError(f"--show {arguments.show}: 0 or more")
-    from srgan_lit import checkpoint, evaluation, measures, results
+    from srgan_lit.evaluation import columns, results, scoring
+    from srgan_lit.model_files import generator_file
 
-    measures.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
-    names = _names(_once(arguments.model, "--model", {"bicubic", *checkpoint.bundled_names()}))
+    columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
+    names = _names(_once(arguments.model, "--model", {"bicubic", *generator_file.bundled_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
-    sets = _sets(_names(_once(arguments.data, "--data", {"sample"})), evaluation.common_scale(models))
+    test_sets = _sets(_names(_once(arguments.data, "--data", {"sample"})), scoring.common_scale(models))
     extra = _extra(arguments)
     runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
-    rows = evaluation.evaluate(
+    rows = scoring.evaluate(
         models,
-        sets,
+        test_sets,
         arguments.protocol,
         arguments.out,
         extra=extra,
@@ -166,18 +168,18 @@ def run(arguments: argparse.Namespace) -> int:
         show=arguments.show,
         runs=runs,
     )
-    columns = [*measures.standard(arguments.protocol, evaluation.common_scale(models)), *extra]
-    print(results.table(rows, columns))  # noqa: T201
+    headings = [*columns.standard(arguments.protocol, scoring.common_scale(models)), *extra]
+    print(results.table(rows, headings))  # noqa: T201
     print(f"report: {arguments.out / 'report.html'}")  # noqa: T201
     failures += dict.fromkeys(f"{row.dataset}/{name}: {why}" for row in rows for name, why in row.failed.items())
     for failure in failures:
-        cli.complain(failure)
+        command_line.complain(failure)
     return 1 if failures else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-evaluate``."""
-    return cli.run(build_parser, run, argv)
+    return command_line.run(build_parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_lit import cli
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import command_line
+from srgan_lit.common.errors import SRGANError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from srgan_lit.checkpoint import Ranged
-    from srgan_lit.generator import Generator
+    from srgan_lit.model_files.generator_file import Ranged
+    from srgan_lit.networks.srresnet import Generator
 
 TOLERANCE = 1e-4  # largest difference in [0, 1] that rounding in another order may make; 1/40 of an 8-bit level
 # (B, h, w) to check with: odd sides, a batch, and sides as short as they get.
@@ -22,7 +22,7 @@ SIZES = ((1, 24, 31), (3, 17, 9), (1, 1, 5), (2, 40, 40))
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
-    parser = cli.parser(
+    parser = command_line.parser(
         "export",
         "Write a generator for other programs, and check that it computes the same there. By the suffix of FILE: .onnx "
         "and .pt2 (torch.export) take any batch, height and width, RGB in [0, 1]; .pth is a plain state dict.",
@@ -82,7 +82,7 @@ def _read_pt2(path: Path) -> "Callable[[Tensor], Tensor]":
 def _write_pth(generator: "Generator | Ranged", path: Path) -> None:
     import torch
 
-    from srgan_lit.checkpoint import Ranged
+    from srgan_lit.model_files.generator_file import Ranged
 
     if isinstance(generator, Ranged):
         raise SRGANError(
@@ -93,9 +93,9 @@ def _write_pth(generator: "Generator | Ranged", path: Path) -> None:
 
 
 def _read_pth(path: Path) -> "Callable[[Tensor], Tensor]":
-    from srgan_lit import foreign
+    from srgan_lit.model_files import other_projects
 
-    return foreign.convert(path).generator
+    return other_projects.convert(path).generator
 
 
 _WRITERS = {".onnx": (_write_onnx, _read_onnx), ".pt2": (_write_pt2, _read_pt2), ".pth": (_write_pth, _read_pth)}
@@ -128,12 +128,13 @@ def run(arguments: argparse.Namespace) -> int:
     import logging
     import warnings
 
-    from srgan_lit import atomic, checkpoint
+    from srgan_lit.common import atomic_files
+    from srgan_lit.model_files import generator_file
 
     write, read = _WRITERS[output.suffix]
-    generator = checkpoint.load_generator(arguments.model).requires_grad_(False)
+    generator = generator_file.load_generator(arguments.model).requires_grad_(False)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), atomic.replacing(output) as temporary:
+    with warnings.catch_warnings(), atomic_files.replacing(output) as temporary:
         if not arguments.debug:  # exporters warn at length of what the check below answers
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
@@ -150,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-export``."""
-    return cli.run(build_parser, run, argv)
+    return command_line.run(build_parser, run, argv)
 
 
 if __name__ == "__main__":

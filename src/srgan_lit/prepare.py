@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srgan_lit import cli
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import command_line
+from srgan_lit.common.errors import SRGANError, UsageError
 
 LINK = "https://drive.google.com/file/d/{}/view"
 
@@ -47,7 +47,7 @@ KINDS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser(
+    parser = command_line.parser(
         "prepare",
         "Get a data set (from its authors, from an archive, or what is in a folder), decode every picture of it,\n"
         "say what is wrong with which file, and pack it for training.",
@@ -84,7 +84,7 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
 
     import filelock
 
-    from srgan_lit import archives
+    from srgan_lit.data import archives
 
     target.parent.mkdir(parents=True, exist_ok=True)
     download = target.with_name(f"{target.name}.download")
@@ -92,7 +92,7 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
         if target.is_dir() and any(target.iterdir()):
             archives.tidy(target)  # a run may have been killed between moving and tidying up
             download.unlink(missing_ok=True)
-            cli.complain(f"{target} is there already and is checked as it is; --to names another folder")
+            command_line.complain(f"{target} is there already and is checked as it is; --to names another folder")
             return target
         if arguments.archive is not None:
             _unpack(dataset, arguments.archive, target)
@@ -109,12 +109,12 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
 
 def _unpack(dataset: str, archive: Path, target: Path) -> None:
     """``target`` comes into being with the whole data set in it, or not at all."""
-    from srgan_lit import archives, sources
+    from srgan_lit.data import archives, sets
 
     find: dict[str, Callable[[Path], Path | None]] = {
-        "cufed": sources.find_cufed,
-        "cufed5": sources.find_cufed5,
-        "folder": lambda folder: folder if sources.find_pictures(folder) else None,
+        "cufed": sets.find_cufed,
+        "cufed5": sets.find_cufed5,
+        "folder": lambda folder: folder if sets.find_pictures(folder) else None,
     }
     with archives.unpacked(archive, target) as staging:
         inner = staging
@@ -131,7 +131,7 @@ def _download(kind: _Kind, archive: Path) -> None:
     import gdown
 
     assert kind.drive_id is not None
-    cli.complain(f"downloading {kind.title} from {LINK.format(kind.drive_id)}")
+    command_line.complain(f"downloading {kind.title} from {LINK.format(kind.drive_id)}")
     try:
         gdown.download(id=kind.drive_id, output=str(archive), resume=True, use_cookies=False)
     except Exception as error:  # its own, requests' and the operating system's
@@ -144,23 +144,23 @@ def _download(kind: _Kind, archive: Path) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Obtain, check, report, pack."""
-    from srgan_lit import packed, sources, verify
-    from srgan_lit.config import DataConfig
+    from srgan_lit.config.schema import DataConfig
+    from srgan_lit.data import inspection, packed_cache, sets
 
     dataset = arguments.dataset
     if (arguments.no_pack or dataset == "cufed5") and arguments.cache is not None:
         raise UsageError("--cache has no effect where nothing is packed: leave it out")
     root = _obtain(dataset, arguments)
-    report = {"cufed": verify.cufed, "cufed5": verify.cufed5, "folder": verify.folder}[dataset](root)
+    report = {"cufed": inspection.cufed, "cufed5": inspection.cufed5, "folder": inspection.folder}[dataset](root)
     print(f"{KINDS[dataset].title} in {root}\n{report.table()}")  # noqa: T201
     for line in report.wrong:
-        cli.complain(line)
+        command_line.complain(line)
     if dataset != "cufed5" and not arguments.no_pack:
         config = DataConfig(name=dataset, root=str(root), cache=arguments.cache)
-        packed.open_packed(
-            sources.training_sources(config),
+        packed_cache.open_packed(
+            sets.training_sources(config),
             scale=arguments.scale,
-            label=sources.label(config),
+            label=sets.label(config),
             cache=arguments.cache,
         )
     print(f"next: {KINDS[dataset].next_command.format(shlex.quote(str(root)))}")  # noqa: T201
@@ -169,7 +169,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Console entry; returns the exit status."""
-    return cli.run(build_parser, command, argv)
+    return command_line.run(build_parser, command, argv)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,21 @@
-"""Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``.
-
-As a module it is callable, ``srgan_lit.upscale(image, generator)``, so that the name means the same whether
-this file or ``srgan_lit`` was imported: the function of ``upscaling.py``.
-"""
+"""Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``. In a program: ``srgan_lit.enlarge``."""
 
 import argparse
 import glob
 import os
 import signal
 import sys
-import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from srgan_lit import cli, faults, video_files
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import command_line, machine_errors
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.pictures import video_files
 
 if TYPE_CHECKING:
-    from srgan_lit.upscaling import Enlarger
+    from srgan_lit.upscaling.engine import Enlarger
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 
@@ -39,7 +35,7 @@ class Job:
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
-    parser = cli.parser(
+    parser = command_line.parser(
         "upscale",
         "Enlarge pictures with a trained generator. Alpha, 16 bits, grey, animation, colour profile and EXIF stay. Of "
         "videos, so do times, sound and subtitles.",
@@ -208,24 +204,27 @@ def run(arguments: argparse.Namespace) -> int:
                     if arguments.debug:
                         raise
                     failures.append(
-                        f"{job.source}: {error if isinstance(error, SRGANError) else faults.explain(error)}"
+                        f"{job.source}: {error if isinstance(error, SRGANError) else machine_errors.explain(error)}"
                     )
     for failure in failures:
-        cli.complain(failure)
+        command_line.complain(failure)
     if left := sum(_videos_below(Path(given)) for given in arguments.inputs):
-        cli.complain(f"{left} videos in folders were left alone, which take long: name those that are meant")
+        command_line.complain(f"{left} videos in folders were left alone, which take long: name those that are meant")
     print(f"{done} enlarged, {len(failures)} failed: {arguments.output}")  # noqa: T201
     return 1 if failures else 0
 
 
 def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
-    from srgan_lit import enlarging, processor, upscaling
+    from srgan_lit.common import cpu_instructions
+    from srgan_lit.upscaling import engine, picture_frames
 
-    device = upscaling.pick_device(arguments.device)
-    if device.type == "cpu" and processor.emulates(upscaling.PRECISIONS[arguments.precision]):
-        cli.complain(f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster")
-    generator = enlarging.load(arguments.model or enlarging.default_model(), fidelity=arguments.fidelity)
-    return upscaling.Enlarger(
+    device = engine.pick_device(arguments.device)
+    if device.type == "cpu" and cpu_instructions.emulates(engine.PRECISIONS[arguments.precision]):
+        command_line.complain(
+            f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster"
+        )
+    generator = picture_frames.load(arguments.model or picture_frames.default_model(), fidelity=arguments.fidelity)
+    return engine.Enlarger(
         generator,
         device=device,
         precision=arguments.precision,
@@ -237,13 +236,14 @@ def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
 def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from srgan_lit import enlarging, picture_files
+    from srgan_lit.pictures import full_files
+    from srgan_lit.upscaling import picture_frames
 
     with (
-        picture_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened,
+        full_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened,
         tqdm(unit="px", unit_scale=True, leave=False, disable=None, dynamic_ncols=True) as progress,
     ):
-        frames = enlarging.frames(
+        frames = picture_frames.frames(
             opened,
             enlarger,
             job.target.suffix.lower(),
@@ -252,27 +252,27 @@ def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
             on_progress=progress.update,
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        picture_files.write(job.target, frames, opened.info, scale=enlarger.scale)
+        full_files.write(job.target, frames, opened.info, scale=enlarger.scale)
 
 
 def _do_video(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from srgan_lit import upscaling
+    from srgan_lit.upscaling import engine
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(unit="frame", leave=False, disable=None, dynamic_ncols=True) as progress:
         lacking = video_files.enlarge(
             job.source,
             job.target,
-            lambda pixels: np.concatenate(list(upscaling.bands(pixels, enlarger, tile=arguments.tile))),
+            lambda pixels: np.concatenate(list(engine.bands(pixels, enlarger, tile=arguments.tile))),
             max_pixels=int(arguments.max_megapixels * 1e6),
             on_start=progress.reset,
             on_frame=progress.update,
         )
     if lacking:
-        cli.complain(f"{job.target}: without what a video result cannot take over: {', '.join(lacking)}")
+        command_line.complain(f"{job.target}: without what a video result cannot take over: {', '.join(lacking)}")
 
 
 def _terminate(*_: object) -> None:
@@ -282,17 +282,8 @@ def _terminate(*_: object) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-upscale``."""
     signal.signal(signal.SIGTERM, _terminate)
-    return cli.run(build_parser, run, argv)
-
-
-class _Callable(types.ModuleType):
-    def __call__(self, image: Any, generator: Any, **options: Any) -> Any:
-        from srgan_lit.upscaling import upscale
-
-        return upscale(image, generator, **options)
+    return command_line.run(build_parser, run, argv)
 
 
 if __name__ == "__main__":
     sys.exit(main())
-else:
-    sys.modules[__name__].__class__ = _Callable

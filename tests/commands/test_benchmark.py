@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from srgan_lit import baseline, benchmark, growth, sources, startup, upscaling, workloads
-from srgan_lit.costs import counting
-from srgan_lit.discriminator import Discriminator
-from srgan_lit.errors import SRGANError
-from srgan_lit.generator import Generator
-from srgan_lit.losses import VGGFeatures
-from srgan_lit.pictures import read_picture
+from srgan_lit import benchmark
+from srgan_lit.benchmarking import textbook, workloads
+from srgan_lit.benchmarking.multiply_adds import counting
+from srgan_lit.benchmarking.results import measured
+from srgan_lit.data import sets
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures.rgb8 import read_picture
+from srgan_lit.upscaling import engine
 
 SETTINGS = workloads.Settings(device=torch.device("cpu"), blocks=1, batch=1, side=40, tile=16, pictures=12)
 
@@ -61,7 +64,7 @@ def test_a_pretraining_step_is_the_textbook_s(float64):
 
 
 def test_an_adversarial_step_is_the_textbook_s(float64, monkeypatch):
-    monkeypatch.setattr(workloads, "VGGFeatures", functools.partial(VGGFeatures, layer="2_2"))  # a third of the time
+    monkeypatch.setattr(workloads, "vgg_features", functools.partial(vgg_features, layer="2_2"))  # a third of the time
     ours, textbook = workloads.adversarial_training(SETTINGS)
     before = weights(ours.generator), weights(ours.discriminator)
     lr, hr = workloads.random_batch(SETTINGS)
@@ -93,9 +96,9 @@ def test_inference_is_the_textbook_s_to_a_level(tile):
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 2)
-    pixels = read_picture(sources.SAMPLE / "test" / "astronaut.png").pixels[:40, :33]
-    ours = np.concatenate(list(upscaling.bands(pixels, upscaling.Enlarger(generator), tile=tile)))
-    theirs = baseline.enlarge(pixels, generator, tile=tile)
+    pixels = read_picture(sets.SAMPLE / "test" / "astronaut.png").pixels[:40, :33]
+    ours = np.concatenate(list(engine.bands(pixels, engine.Enlarger(generator), tile=tile)))
+    theirs = textbook.enlarge(pixels, generator, tile=tile)
     apart = np.abs(ours.astype(int) - theirs)
     assert ours.shape == (160, 132, 3)
     assert apart.max() <= 1
@@ -156,7 +159,7 @@ def test_what_a_step_needs_is_counted_with_what_it_shares_and_freezes():
 
     workload = next(workloads.adversarial(SETTINGS))
     generator, hr = Generator(blocks=1), (1, 3, 96, 96)
-    discriminator, vgg = Discriminator(), VGGFeatures(weights="random")
+    discriminator, vgg = Discriminator(), vgg_features(weights="random")
     head, first = 81 * 3 * 64 * 24**2, 9 * 3 * 64 * 96**2  # their inputs' gradients are not computed
     assert workload.multiply_adds == (
         3 * forward(generator, 1, 3, 24, 24)
@@ -174,7 +177,7 @@ def test_ratios_and_shares_are_taken_within_a_round():
         name="w", unit="steps", ours=lambda: next(clock), textbook=lambda: next(clock), work=2, textbook_work=1,
         multiply_adds=40,
     )  # fmt: skip
-    result = benchmark.measured(workload, lambda: next(rates), rounds=2)
+    result = measured(workload, lambda: next(rates), rounds=2)
     assert result.seconds == [2, 4]  # the first round is not counted
     assert result.textbook_seconds == [8, 4]
     assert result.rate == [1, 0.5]
@@ -198,8 +201,7 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
     assert "inference" not in result.stdout
     assert "Other load" in result.stdout
     written = json.loads(path.read_text())
-    assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results", "startup", "growth"}
-    assert written["startup"] == written["growth"] == []
+    assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results"}
     assert written["machine"]["threads"] >= 1
     assert written["machine"]["torch"] == torch.__version__
     assert written["settings"]["rounds"] == 5
@@ -210,39 +212,6 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
         assert row["share"] == []
     assert set(written["results"][0]["details"]) >= {"packing_pictures_per_second", "anonymous_bytes_more"}
     assert len(written["matrix_product"]["float32"]) == 5 + 2 * 2 * 5
-
-
-def test_growth_is_measured_in_processes_of_their_own():
-    grown = list(growth.measured(blocks=1, batches=(2,), sides=(8,)))
-    assert [one.label for one in grown] == ["2 crops", "2 crops", "8x8 pixels"]
-    assert [one.size for one in grown] == [2, 2, 64]
-    assert all(one.seconds > 0 for one in grown)
-    # A peak that outlived its process would be the last one's too.
-    assert grown[2].peak_bytes + 200e6 < grown[1].peak_bytes
-    header, *lines = benchmark.growth_table(grown)
-    assert header.split() == ["growth", "size", "s", "ms", "for", "one", "peak", "memory,", "MB"]
-    assert lines[2].split()[:2] == ["upscale", "8x8"]
-
-
-def test_a_start_is_the_time_of_a_process_and_says_what_failed(tmp_path):
-    start = next(start for start in startup.starts() if start.beside == "torch")
-    started = benchmark.Started.of(start, rounds=1)
-    assert len(started.ratio) == 1
-    assert 0 < started.import_seconds[0] < started.seconds[0]
-    with pytest.raises(SRGANError, match=r"nowhere\.png"):
-        dataclasses.replace(start, arguments=["-m", "srgan_lit.upscale", "nowhere.png", "-o", "x.png"]).seconds()
-
-
-def test_a_training_is_timed_up_to_its_first_row_and_ended():
-    script = "import time; f = open('rows', 'w'); f.write('head\\n1\\n'); f.close(); time.sleep(600)"
-    start = startup.Start(name="", arguments=["-c", script], file="rows", beside="json")
-    assert 0 < start.seconds()[1] < 300
-
-
-@pytest.mark.slow
-def test_the_training_of_the_benchmark_has_a_first_row():
-    start = next(start for start in startup.starts() if start.beside == "lightning")
-    assert min(start.seconds()) > 0
 
 
 @pytest.mark.parametrize(

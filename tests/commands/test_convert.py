@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import foreign_networks as theirs
+from helpers import foreign_networks as theirs
 from srgan_lit import Generator, convert, load_generator, save_generator
 
 MEAN, STD = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

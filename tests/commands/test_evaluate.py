@@ -14,12 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from srgan_lit import bicubic, evaluate, evaluation, images, losses, measures, metrics, pictures, results
-from srgan_lit.checkpoint import save_generator
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.generator import Generator
-from srgan_lit.pictures import Pair
-from srgan_lit.upscalers import Bicubic, Network
+from srgan_lit import evaluate
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.evaluation import columns, metrics, results, scoring
+from srgan_lit.model_files.generator_file import save_generator
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic, rgb8, tensors
+from srgan_lit.pictures.rgb8 import Pair
+from srgan_lit.upscaling.upscalers import Bicubic, Network
 
 DATA = Path(os.environ.get("SRGAN_LIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -74,10 +77,12 @@ def generator(path: Path | None = None, **architecture: int) -> Generator:
 
 def test_rows_hold_the_mean_of_each_pictures_own_score(tmp_path):
     a, b = picture(64, 80), picture(48, 52, seed=1)
-    [row] = evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", a=a, b=b)], "y_shave4", tmp_path)
+    [row] = scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", a=a, b=b)], "y_shave4", tmp_path)
     rule = metrics.protocol("y_shave4")
     expected = [
-        metrics.psnr(images.from_pixels(bicubic.enlarge(bicubic.shrink(hr, 4), 4)), images.from_pixels(hr), rule).item()
+        metrics.psnr(
+            tensors.from_pixels(bicubic.enlarge(bicubic.shrink(hr, 4), 4)), tensors.from_pixels(hr), rule
+        ).item()
         for hr in (a, b)
     ]
     assert [score.values["psnr"] for score in row.images] == expected
@@ -89,7 +94,7 @@ def test_rows_hold_the_mean_of_each_pictures_own_score(tmp_path):
 def test_results_json_has_the_promised_keys_and_is_strict_json(tmp_path):
     exact = Original([picture(64, 64)])
     models = {"bicubic": Bicubic(4), "exact": exact}
-    evaluation.evaluate(models, [Pictures("set", a=picture(64, 64))], "rgb_full", tmp_path)
+    scoring.evaluate(models, [Pictures("set", a=picture(64, 64))], "rgb_full", tmp_path)
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -107,7 +112,7 @@ def test_results_json_has_the_promised_keys_and_is_strict_json(tmp_path):
 def test_a_broken_picture_is_named_and_the_others_are_scored(tmp_path):
     sets = [Pictures("one", a=picture(40, 40), bad=None, c=picture(44, 40)), Pictures("two", d=picture(40, 40))]
     models = {"bicubic": Bicubic(4), "exact": Original([picture(40, 40)])}
-    rows = evaluation.evaluate(models, sets, "y_full", tmp_path)
+    rows = scoring.evaluate(models, sets, "y_full", tmp_path)
     assert [(row.model, row.dataset, row.n) for row in rows] == [
         ("bicubic", "one", 2),
         ("exact", "one", 1),
@@ -119,7 +124,7 @@ def test_a_broken_picture_is_named_and_the_others_are_scored(tmp_path):
 
 
 def test_a_picture_too_small_for_the_protocol_is_named(tmp_path):
-    [row] = evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", tiny=picture(8, 8))], "y_shave4", tmp_path)
+    [row] = scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", tiny=picture(8, 8))], "y_shave4", tmp_path)
     assert row.n == 0
     assert math.isnan(row.psnr)
     assert "nothing is left" in row.failed["tiny"]
@@ -143,13 +148,13 @@ def test_one_picture_at_a_time_is_held(tmp_path):
             return pair
 
     many = {f"p{i}": picture(40, 40, seed=i) for i in range(12)}
-    [row] = evaluation.evaluate({"bicubic": Bicubic(4)}, [Counting("set", **many)], "y_full", tmp_path, show=2)
+    [row] = scoring.evaluate({"bicubic": Bicubic(4)}, [Counting("set", **many)], "y_full", tmp_path, show=2)
     assert row.n == 12
 
 
 def test_the_csv_has_a_line_per_picture_and_model(tmp_path):
     models = {"bicubic": Bicubic(4), "net": Network(generator())}
-    rows = evaluation.evaluate(models, [Pictures("s,et", a=picture(40, 40), b=picture(40, 44))], "y_full", tmp_path)
+    rows = scoring.evaluate(models, [Pictures("s,et", a=picture(40, 40), b=picture(40, 44))], "y_full", tmp_path)
     with (tmp_path / "images.csv").open(newline="") as opened:
         lines = list(csv.DictReader(opened))
     assert [(line["dataset"], line["image"], line["model"]) for line in lines] == [
@@ -163,7 +168,7 @@ def test_the_csv_has_a_line_per_picture_and_model(tmp_path):
 
 def test_models_of_different_scales_are_refused(tmp_path):
     with pytest.raises(UsageError, match="bicubic x4, two x2"):
-        evaluation.evaluate({"bicubic": Bicubic(4), "two": Bicubic(2)}, [], "y_full", tmp_path)
+        scoring.evaluate({"bicubic": Bicubic(4), "two": Bicubic(2)}, [], "y_full", tmp_path)
 
 
 def test_a_network_gives_what_its_generator_computes_and_leaves_it_alone():
@@ -174,7 +179,7 @@ def test_a_network_gives_what_its_generator_computes_and_leaves_it_alone():
     assert made.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in made.state_dict().items())
     with torch.no_grad():
-        expected = images.to_pixels(made.eval()(images.from_pixels(lr)))
+        expected = tensors.to_pixels(made.eval()(tensors.from_pixels(lr)))
     # The folded network rounds differently in the last digit: a level where that crosses a half.
     assert np.abs(sr.astype(int) - expected).max() <= 1
     assert (sr == expected).mean() > 0.99
@@ -185,16 +190,16 @@ def test_weights_that_diverged_are_said_not_scored_as_black(tmp_path):
     with torch.no_grad():
         made.tail.weight[0, 0, 0, 0] = math.nan
     models = {"bicubic": Bicubic(4), "net": Network(made)}
-    rows = evaluation.evaluate(models, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path)
+    rows = scoring.evaluate(models, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path)
     assert [row.n for row in rows] == [1, 0]
     assert "diverged" in rows[1].failed["a"]
 
 
 def test_the_table_is_aligned_markdown_whatever_the_names():
     score = results.Score(name="x", values={"psnr": 28.43, "ssim": math.nan}, seconds=0.1)
-    columns = measures.standard("y_full", 4)[:2]
+    headings = columns.standard("y_full", 4)[:2]
     rows = [results.Row(model=name, dataset="a|b\nc", protocol="y_full", images=[score]) for name in ("m", "日本語")]
-    lines = results.table(rows, columns).splitlines()
+    lines = results.table(rows, headings).splitlines()
     assert len(lines) == 4
     assert all(line.replace("\\|", "").count("|") == 8 for line in lines)
     assert "28.430" in lines[2]
@@ -205,15 +210,15 @@ def test_the_table_is_aligned_markdown_whatever_the_names():
 @pytest.mark.parametrize("name", ["rgb", "y_shave", "psnr"])
 def test_an_unknown_protocol_is_wrong_usage(name):
     with pytest.raises(UsageError, match="take y_shave4"):
-        measures.standard(name, 4)
+        columns.standard(name, 4)
 
 
 @pytest.mark.parametrize(("backbone", "last"), [("vgg16", "5_3"), ("vgg19", "5_4")])
 def test_perceptual_distance_is_the_loss_with_the_files_own_network(tmp_path, backbone, last):
-    features = losses.VGGFeatures(backbone=backbone, layer=last, weights="random")
+    features = vgg_features(backbone=backbone, layer=last, weights="random")
     torch.save(features.features.state_dict(), tmp_path / "weights.pth")
-    measure = measures.perceptual(str(tmp_path / "weights.pth"))
-    sr, hr = images.from_pixels(picture(48, 48)), images.from_pixels(picture(48, 48, seed=1))
+    measure = columns.perceptual(str(tmp_path / "weights.pth"))
+    sr, hr = tensors.from_pixels(picture(48, 48)), tensors.from_pixels(picture(48, 48, seed=1))
     pair = Pair(name="a", lr=picture(12, 12), hr=picture(48, 48), grey=False)
     expected = (features(sr) - features(hr)).square().mean().item()
     assert measure.key == f"{backbone}_{last}"
@@ -224,9 +229,9 @@ def test_perceptual_distance_is_the_loss_with_the_files_own_network(tmp_path, ba
 def test_perceptual_weights_that_fit_no_network_are_refused(tmp_path):
     torch.save({"0.weight": torch.zeros(3)}, tmp_path / "weights.pth")
     with pytest.raises(SRGANError, match="not vgg16 weights"):
-        measures.perceptual(str(tmp_path / "weights.pth"))
+        columns.perceptual(str(tmp_path / "weights.pth"))
     with pytest.raises(UsageError, match="no such file"):
-        measures.perceptual(str(tmp_path / "absent.pth"))
+        columns.perceptual(str(tmp_path / "absent.pth"))
 
 
 def test_lpips_without_its_backbone_leaves_a_column_that_says_why(tmp_path, monkeypatch):
@@ -234,8 +239,8 @@ def test_lpips_without_its_backbone_leaves_a_column_that_says_why(tmp_path, monk
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity", offline)
-    column = measures.lpips("alex")
-    [row] = evaluation.evaluate(
+    column = columns.lpips("alex")
+    [row] = scoring.evaluate(
         {"bicubic": Bicubic(4)}, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path, extra=[column]
     )
     written = json.loads((tmp_path / "results.json").read_text())
@@ -256,9 +261,9 @@ def test_lpips_follows_its_formula_on_a_given_backbone(tmp_path, monkeypatch):
     cache.mkdir()
     torch.save(backbone.state_dict(), cache / Path(SqueezeNet1_1_Weights.IMAGENET1K_V1.url).name)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    column = measures.lpips("squeeze")
+    column = columns.lpips("squeeze")
     assert column.missing == ""
-    sr, hr = images.from_pixels(picture(64, 64)), images.from_pixels(picture(64, 64, seed=1))
+    sr, hr = tensors.from_pixels(picture(64, 64)), tensors.from_pixels(picture(64, 64, seed=1))
     pair = Pair(name="a", lr=picture(16, 16), hr=picture(64, 64), grey=False)
 
     import torchmetrics.functional.image.lpips as original
@@ -325,7 +330,7 @@ def test_the_command_scores_good_pictures_beside_bad_ones(tmp_path):
     grey = np.repeat(picture(64, 48)[..., :1], 3, axis=2)
     sr = bicubic.enlarge(bicubic.shrink(grey, 4), 4)
     expected = metrics.psnr(
-        images.from_pixels(sr), images.from_pixels(grey), metrics.protocol("y_shave4"), grey=True
+        tensors.from_pixels(sr), tensors.from_pixels(grey), metrics.protocol("y_shave4"), grey=True
     ).item()
     assert rows[0]["images"][names.index("grey, too")]["psnr"] == pytest.approx(expected)
     assert "| my data  | bicubic |   3 | y_shave4 |" in done.stdout
@@ -379,7 +384,7 @@ def test_bicubic_takes_the_scale_of_the_other_models(tmp_path, monkeypatch, caps
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     half = bicubic.enlarge(bicubic.shrink(picture(40, 40), 2), 2)
     expected = metrics.psnr(
-        images.from_pixels(half), images.from_pixels(picture(40, 40)), metrics.protocol("y_full")
+        tensors.from_pixels(half), tensors.from_pixels(picture(40, 40)), metrics.protocol("y_full")
     ).item()
     assert [row["model"] for row in rows] == ["bicubic", "x2"]
     assert rows[0]["psnr"] == pytest.approx(expected)
@@ -419,7 +424,7 @@ def test_a_name_never_leads_out_of_the_folder_it_is_saved_in():
 
 def test_models_may_be_called_like_the_reports_own_pictures(tmp_path):
     models = {"LR": Bicubic(4), "original": Bicubic(4)}
-    evaluation.evaluate(models, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path)
+    scoring.evaluate(models, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path)
     assert (tmp_path / "report.html").read_text().count("data:image/webp") == 4
 
 
@@ -440,6 +445,6 @@ def test_bicubic_scores_what_the_literature_prints(tmp_path, name, psnr, ssim):
 
 def test_saved_pictures_read_back_as_scored(tmp_path):
     hr = picture(40, 40)
-    evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", a=hr)], "y_full", tmp_path, save_images=True)
-    saved = pictures.read_picture(tmp_path / "images" / "set" / "bicubic" / "a.png").pixels
+    scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", a=hr)], "y_full", tmp_path, save_images=True)
+    saved = rgb8.read_picture(tmp_path / "images" / "set" / "bicubic" / "a.png").pixels
     assert np.array_equal(saved, bicubic.enlarge(bicubic.shrink(hr, 4), 4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import foreign_networks
+from helpers import foreign_networks
 from srgan_lit import Generator, convert, export, load_generator, save_generator
 
 

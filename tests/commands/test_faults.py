@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import errno
-import importlib
 import json
 import logging
 import multiprocessing
@@ -22,14 +21,17 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from srgan_lit import Generator, atomic, faults, losses, packed, resume, save_generator, sources, train
-from srgan_lit.config import DataConfig
-from srgan_lit.datasets import CropBatches
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
-from tiny_runs import BOTH, PRETRAIN, assert_same_run, command, run, start, wait_for
-
-upscale = importlib.import_module("srgan_lit.upscale")  # the package has a function of this name
+from helpers.tiny_runs import BOTH, PRETRAIN, assert_same_run, command, run, start, wait_for
+from srgan_lit import Generator, save_generator, train, upscale
+from srgan_lit.common import atomic_files, machine_errors
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config import composition
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import packed_cache, sets
+from srgan_lit.data.samples import CropBatches
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.training import resume, run_directory
+from srgan_lit.training.run_files import ContinuedCSVLogger, WholeCheckpointIO
 
 
 def photos(folder: Path, count: int = 4, side: int = 48) -> Path:
@@ -93,8 +95,8 @@ def test_a_cache_that_does_not_fit_leaves_the_old_one(disk, tmp_path, monkeypatc
 
     def opened(count):
         shutil.rmtree(tmp_path / "in", ignore_errors=True)
-        found = sources.training_sources(DataConfig(name="folder", root=str(photos(tmp_path / "in", count))))
-        return packed.open_packed(found, scale=4, label="set", cache=folder)
+        found = sets.training_sources(DataConfig(name="folder", root=str(photos(tmp_path / "in", count))))
+        return packed_cache.open_packed(found, scale=4, label="set", cache=folder)
 
     old = np.array(opened(4).hr(3))
     before = names(folder)
@@ -115,7 +117,9 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(disk):
     writer.save_checkpoint({"global_step": 1}, folder / "checkpoints" / "last.ckpt")
     with pytest.raises(OSError, match="No space left") as raised:
         writer.save_checkpoint({"global_step": 2, "x": torch.rand(10**6)}, folder / "checkpoints" / "last.ckpt")
-    assert str(faults.explain(raised.value)).startswith(f"{folder}/checkpoints/last.ckpt: No space left on device (")
+    assert str(machine_errors.explain(raised.value)).startswith(
+        f"{folder}/checkpoints/last.ckpt: No space left on device ("
+    )
     with pytest.raises(OSError, match="No space left") as raised:
         save_generator(folder / "g.safetensors", Generator(blocks=2, features=64))
     assert raised.value.filename == str(folder / "g.safetensors")
@@ -147,9 +151,9 @@ def test_a_read_only_disk_is_said_by_every_command(disk, tmp_path, capsys, monke
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
     assert all(f"{folder}/out: Read-only file system (change its permissions" in line for line in errors)
-    found = sources.training_sources(DataConfig(name="folder", root=str(tmp_path / "in")))
+    found = sets.training_sources(DataConfig(name="folder", root=str(tmp_path / "in")))
     with pytest.raises(SRGANError, match=r"cannot write the packed cache \(Read-only file system\).*data\.cache="):
-        packed.open_packed(found, scale=4, label="set", cache=folder)
+        packed_cache.open_packed(found, scale=4, label="set", cache=folder)
     status, said = train_here(monkeypatch, capsys, "experiment=demo", f"run_dir={folder}/run")
     assert status == 1
     assert len(said) == 1
@@ -193,7 +197,7 @@ def test_what_the_machine_does_to_a_training_is_one_line_with_how_to_go_on(name,
     def fails(config):
         raise error
 
-    monkeypatch.setattr("srgan_lit.training.train", fails)
+    monkeypatch.setattr("srgan_lit.training.run.train", fails)
     status, errors = train_here(monkeypatch, capsys, "experiment=demo", f"run_dir={tmp_path}/run")
     assert status == 1
     assert len(errors) == 1
@@ -205,7 +209,7 @@ def test_a_programming_error_keeps_its_traceback(tmp_path, capsys, monkeypatch):
     def fails(config):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("srgan_lit.training.train", fails)
+    monkeypatch.setattr("srgan_lit.training.run.train", fails)
     monkeypatch.setattr(sys, "argv", ["srgan-train", "experiment=demo", f"run_dir={tmp_path}/run"])
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
     with pytest.raises(RuntimeError, match="a bug"):
@@ -231,7 +235,7 @@ class _Harmed(Dataset):
 def test_what_happens_in_a_worker_process_is_one_line(kind, said):
     with pytest.raises((RuntimeError, SRGANError)) as raised:
         list(DataLoader(_Harmed(kind), num_workers=1))
-    told = str(faults.explain(raised.value))
+    told = str(machine_errors.explain(raised.value))
     assert said in told
     assert "\n" not in told
 
@@ -240,8 +244,8 @@ def test_what_happens_in_a_worker_process_is_one_line(kind, said):
 
 
 def open_cache(tmp_path):
-    found = sources.training_sources(DataConfig(name="folder", root=str(photos(tmp_path / "in"))))
-    return packed.open_packed(found, scale=4, label="set", cache=tmp_path / "cache")
+    found = sets.training_sources(DataConfig(name="folder", root=str(photos(tmp_path / "in"))))
+    return packed_cache.open_packed(found, scale=4, label="set", cache=tmp_path / "cache")
 
 
 def test_a_cache_that_is_cut_while_training_reads_it_is_an_error_and_no_bus_error(tmp_path):
@@ -268,8 +272,8 @@ def test_pictures_and_caches_that_are_replaced_or_removed_do_not_change_a_runnin
     before = batches[[(0, 0), (1, 3)]]
     Image.new("RGB", (48, 48), "red").save(tmp_path / "in" / "3.png")
     (tmp_path / "in" / "0.png").unlink()
-    packed.open_packed(  # by another run, which packs anew
-        sources.training_sources(DataConfig(name="folder", root=str(tmp_path / "in"))),
+    packed_cache.open_packed(  # by another run, which packs anew
+        sets.training_sources(DataConfig(name="folder", root=str(tmp_path / "in"))),
         scale=4,
         label="set",
         cache=tmp_path / "cache",
@@ -282,24 +286,26 @@ def test_pictures_and_caches_that_are_replaced_or_removed_do_not_change_a_runnin
 
 def test_a_folder_that_vanishes_while_a_file_is_written_is_named(tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(FileNotFoundError) as raised, atomic.replacing(tmp_path / "out" / "a.txt"):
+    with pytest.raises(FileNotFoundError) as raised, atomic_files.replacing(tmp_path / "out" / "a.txt"):
         shutil.rmtree(tmp_path / "out")
-    assert str(faults.explain(raised.value)).startswith(f"{tmp_path}/out/a.txt: No such file or directory (it, or")
+    assert str(machine_errors.explain(raised.value)).startswith(
+        f"{tmp_path}/out/a.txt: No such file or directory (it, or"
+    )
 
 
 def test_memory_that_runs_out_on_one_picture_costs_that_picture(tmp_path, monkeypatch, capsys):
-    from srgan_lit import upscaling
+    from srgan_lit.upscaling import engine
 
     photos(tmp_path / "in", 2)
     photos(tmp_path / "in", 1, side=64)
-    whole = upscaling.Enlarger.window
+    whole = engine.Enlarger.window
 
     def window(self, pixels):
         if pixels.shape[0] > 48:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
         return whole(self, pixels)
 
-    monkeypatch.setattr(upscaling.Enlarger, "window", window)
+    monkeypatch.setattr(engine.Enlarger, "window", window)
     arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", "bicubic", "--tile", "0"]
     assert upscale.main(arguments) == 1
     errors = capsys.readouterr().err.splitlines()
@@ -314,17 +320,17 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_let_be(tmp_pat
     (tmp_path / ".large.v2.0123abcd.part.png").write_bytes(b"half")
     other = tmp_path / ".large.0123abcd.part.png"  # of large.png
     other.write_bytes(b"half")
-    with atomic.replacing(target) as first:
+    with atomic_files.replacing(target) as first:
         first.write_bytes(b"first")
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=atomic.write_text, args=(target, "second"))
+        child = context.Process(target=atomic_files.write_text, args=(target, "second"))
         child.start()
         child.join(60)
         assert target.read_text() == "second"
         assert first.exists(), "its writer lives"
     assert target.read_bytes() == b"first"
     assert names(tmp_path) == sorted([other.name, target.name])
-    atomic.sweep(tmp_path)
+    atomic_files.sweep(tmp_path)
     assert names(tmp_path) == [target.name]
 
 
@@ -338,7 +344,7 @@ def test_a_kill_while_the_curve_is_rewritten_loses_none_of_it(tmp_path, monkeypa
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("srgan_lit.atomic.os.fsync", killed)
+    monkeypatch.setattr("srgan_lit.common.atomic_files.os.fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         ContinuedCSVLogger(tmp_path, iteration=5)  # as a resumed run begins
     with pytest.raises(KeyboardInterrupt):
@@ -359,11 +365,11 @@ def test_a_kill_while_the_curve_is_rewritten_loses_none_of_it(tmp_path, monkeypa
 
 
 def test_of_many_runs_that_begin_in_one_directory_one_trains(tmp_path):
-    config = train.configuration(composed("experiment=demo", tmp_path / "run"))
+    config = composition.configuration(composed("experiment=demo", tmp_path / "run"))
 
     def claim(number: int) -> None:
         try:
-            train._claim(tmp_path / "run", config, [f"seed={number}"])
+            run_directory.claim(tmp_path / "run", config, [f"seed={number}"])
         except UsageError as error:
             os._exit(2 if "holds a run already; go on with resume=" in str(error) else 3)
         os._exit(0)
@@ -383,7 +389,7 @@ def test_of_many_runs_that_begin_in_one_directory_one_trains(tmp_path):
 def composed(override, run_dir):
     from hydra import compose, initialize_config_dir
 
-    with initialize_config_dir(str(train.CONF), version_base="1.3"):
+    with initialize_config_dir(str(composition.CONF), version_base="1.3"):
         cfg = compose("train", overrides=[override])
     OmegaConf.set_struct(cfg, False)
     cfg.run_dir = str(run_dir)
@@ -392,7 +398,7 @@ def composed(override, run_dir):
 
 def test_a_refused_run_changes_nothing_of_the_one_that_is_there(tmp_path, capsys, monkeypatch):
     run_dir = tmp_path / "run"
-    train._claim(run_dir, train.configuration(composed("experiment=demo", run_dir)), ["experiment=demo"])
+    run_directory.claim(run_dir, composition.configuration(composed("experiment=demo", run_dir)), ["experiment=demo"])
     before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     for arguments in (["seed=3"], ["data.crop=50"], [f"resume={run_dir}", "seed=4"]):
         given = [] if arguments[0].startswith("resume") else [f"run_dir={run_dir}"]
@@ -429,8 +435,8 @@ def test_pictures_from_the_future_are_packed_once(tmp_path):
     photos(tmp_path / "in")
     for path in (tmp_path / "in").iterdir():
         os.utime(path, (4e9, 4e9))
-    open_cache_of = lambda: packed.open_packed(  # noqa: E731
-        sources.training_sources(DataConfig(name="folder", root=str(tmp_path / "in"))),
+    open_cache_of = lambda: packed_cache.open_packed(  # noqa: E731
+        sets.training_sources(DataConfig(name="folder", root=str(tmp_path / "in"))),
         scale=4,
         label="set",
         cache=tmp_path / "cache",
@@ -449,7 +455,7 @@ def test_without_a_network_the_perceptual_loss_says_what_to_fetch(tmp_path, monk
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(SRGANError, match=r"cannot be downloaded .*perceptual\.weights=<file>"):
-        losses.VGGFeatures()
+        vgg_features()
     assert [name for name in names(tmp_path) if "partial" not in name] == []
 
 

@@ -16,9 +16,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srgan_lit import Generator, bicubic, packed, pictures, resume, save_generator, sources
-from srgan_lit.config import DataConfig
-from tiny_runs import TINY, assert_same_run
+from helpers.tiny_runs import TINY, assert_same_run
+from srgan_lit import Generator, save_generator
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import packed_cache, sets
+from srgan_lit.pictures import bicubic, rgb8
+from srgan_lit.training import resume
 
 TEMPORARY = re.compile(r"\..*\.part(\..*)?|pixels\..*\.part")
 # Seed and kills: a few by default, many in make test-slow.
@@ -124,15 +127,15 @@ def test_prepare(seed, wanted, tmp_path):
         if (data / "CUFED").exists():
             assert contents(data / "CUFED") == whole, "the set is there whole or not at all"
         for index in cache.rglob("index.json"):
-            assert len(packed.Packed(index.parent, packed._read_index(index.parent))) == 60
+            assert len(packed_cache.Packed(index.parent, packed_cache._read_index(index.parent))) == 60
         assert len(temporaries([cache, data])) <= 1
     assert "60 pairs, expected 11871" in run(command).stderr
     assert contents(data / "CUFED") == whole
     assert sorted(path.name for path in data.iterdir()) == [".CUFED.lock", "CUFED"]
     assert not temporaries([cache, data])
-    found = sources.training_sources(DataConfig(name="cufed", root=str(data / "CUFED")))
-    opened = packed.open_packed(found, scale=4, label=next(cache.iterdir()).name.removesuffix("-x4"), cache=cache)
-    picture = pictures.read_picture(found[7].path).pixels
+    found = sets.training_sources(DataConfig(name="cufed", root=str(data / "CUFED")))
+    opened = packed_cache.open_packed(found, scale=4, label=next(cache.iterdir()).name.removesuffix("-x4"), cache=cache)
+    picture = rgb8.read_picture(found[7].path).pixels
     assert np.array_equal(opened.hr(7), picture)
     assert np.array_equal(opened.lr(7), bicubic.shrink(picture, 4))
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan_lit import packed, prepare, sources, verify
-from srgan_lit.config import DataConfig
+from srgan_lit import prepare
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import inspection, packed_cache, sets
 
 
 def cufed(folder, pairs=6, side=160):
@@ -46,8 +47,8 @@ def tree(folder):
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(verify, "CUFED_PAIRS", 6)
-    monkeypatch.setattr(verify, "CUFED5_GROUPS", 3)
+    monkeypatch.setattr(inspection, "CUFED_PAIRS", 6)
+    monkeypatch.setattr(inspection, "CUFED5_GROUPS", 3)
 
 
 @pytest.mark.parametrize("top", ["", "CUFED/", "train/CUFED/", "some release/CUFED/"])
@@ -62,8 +63,8 @@ def test_an_archive_in_any_layout_ends_as_the_same_folder_packed_and_ready(tmp_p
     assert errors == ""
     config = DataConfig(name="cufed", root="data/CUFED")
     packed_before = list((tmp_path / "cache").rglob("pixels.*"))
-    found = sources.training_sources(config)
-    assert len(packed.open_packed(found, scale=4, label=sources.label(config), cache=None)) == 6
+    found = sets.training_sources(config)
+    assert len(packed_cache.open_packed(found, scale=4, label=sets.label(config), cache=None)) == 6
     assert list((tmp_path / "cache").rglob("pixels.*")) == packed_before  # training finds what was packed
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".CUFED.lock", "CUFED"]
 

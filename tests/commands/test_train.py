@@ -9,8 +9,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from srgan_lit.checkpoint import load_generator, read_metadata
-from tiny_runs import PRETRAIN, command, rows, tensors_close, tensors_equal, train
+from helpers.tiny_runs import PRETRAIN, command, rows, tensors_close, tensors_equal, train
+from srgan_lit.model_files.generator_file import load_generator, read_metadata
 
 
 def test_run_directory_holds_everything_and_loads_again(whole):

@@ -20,12 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-import foreign_networks
 import srgan_lit
 import srgan_lit.upscale
-from srgan_lit import Generator, bicubic, jpeg, save_generator, upscaling
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.resampling import Bicubic
+from helpers import foreign_networks
+from srgan_lit import Generator, save_generator
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.pictures import bicubic, jpeg_in_bands
+from srgan_lit.upscaling import engine
+from srgan_lit.upscaling.bicubic_tensors import Bicubic
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -185,7 +187,7 @@ def test_opaque_stays_opaque_and_hidden_colours_do_not_bleed(model: Path) -> Non
     rgba[:, :12] = (200, 150, 100, 255)  # the other half is hidden, and black
     generator = srgan_lit.load_generator(model)
     for enlarges in (generator, Bicubic()):
-        result = upscaling.upscale(rgba, enlarges)
+        result = engine.enlarge(rgba, enlarges)
         assert (result[:, :40, 3] == 255).all()
         assert (result[:, -40:, 3] == 0).all()
     assert np.abs(result[8:-8, 44:50, :3].astype(int) - (200, 150, 100)).max() <= 2  # at the edge, from inside
@@ -333,7 +335,7 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path, monkeypatch: pytes
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("srgan_lit.png._chunk", full)
+    monkeypatch.setattr("srgan_lit.pictures.png_in_bands._chunk", full)
     assert upscale(tmp_path / "in.png", "-o", tmp_path / "out.png", "--overwrite") == 1
     assert (tmp_path / "out.png").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
@@ -375,7 +377,7 @@ def test_importing_the_command_is_light() -> None:
     code = (
         "import sys, srgan_lit.upscale; srgan_lit.upscale.build_parser(); "
         "print([m for m in ('torch', 'lightning', 'hydra', 'wandb', 'torchvision', 'PIL') if m in sys.modules]); "
-        "import srgan_lit.upscaling, srgan_lit.picture_files; "
+        "import srgan_lit.upscaling.engine, srgan_lit.pictures.full_files; "
         "print([m for m in ('lightning', 'hydra', 'wandb', 'torchvision', 'torchmetrics') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -396,15 +398,15 @@ def test_importing_the_command_is_light() -> None:
 def test_tiles_change_nothing(height: int, width: int, channels: int, tile: int, options: dict[str, bool]) -> None:
     generator = foreign_networks.randomised(Generator(blocks=1, features=4))
     image = drawn(height, width, channels).astype(np.float32) / 255
-    whole = upscaling.upscale(image, generator, tile=0, **options)
-    tiled = upscaling.upscale(image, generator, tile=tile, **options)
+    whole = engine.enlarge(image, generator, tile=0, **options)
+    tiled = engine.enlarge(image, generator, tile=tile, **options)
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
 def test_bicubic_is_the_literatures() -> None:
     image = drawn(37, 41, 3)
-    assert np.array_equal(upscaling.upscale(image, Bicubic(), tile=16), bicubic.enlarge(image, 4))
-    assert np.array_equal(upscaling.upscale(image, Bicubic(2)), bicubic.enlarge(image, 2))
+    assert np.array_equal(engine.enlarge(image, Bicubic(), tile=16), bicubic.enlarge(image, 4))
+    assert np.array_equal(engine.enlarge(image, Bicubic(2)), bicubic.enlarge(image, 2))
 
 
 def test_the_function_computes_what_the_generator_does() -> None:
@@ -412,7 +414,7 @@ def test_the_function_computes_what_the_generator_does() -> None:
     lr = torch.rand(2, 3, 14, 9)
     with torch.no_grad():
         expected = generator(lr).clamp(0, 1)
-    torch.testing.assert_close(upscaling.upscale(lr, generator), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(engine.enlarge(lr, generator), expected, atol=1e-5, rtol=0)
     assert any(isinstance(part, torch.nn.BatchNorm2d) for part in generator.modules())  # it is left as it was
 
 
@@ -427,15 +429,15 @@ def test_self_ensemble_is_the_mean_over_flips_and_turns() -> None:
                 seen = torch.rot90(lr.flip(flips), turns, (-2, -1))
                 total += torch.rot90(generator(seen), -turns, (-2, -1)).flip(flips) / 8
     assert views == []
-    result = upscaling.upscale(lr, generator, self_ensemble=True)
+    result = engine.enlarge(lr, generator, self_ensemble=True)
     torch.testing.assert_close(result, total.clamp(0, 1), atol=1e-5, rtol=0)
 
 
 def test_match_input_gives_back_the_input_when_shrunk() -> None:
     generator = foreign_networks.randomised(Generator(blocks=1, features=8))
     image = drawn(40, 50, 3) // 2 + 60  # away from black and white, where a result has nowhere to go
-    off = bicubic.shrink(upscaling.upscale(image, generator), 4).astype(int) - image
-    matched = bicubic.shrink(upscaling.upscale(image, generator, match_input=True), 4).astype(int) - image
+    off = bicubic.shrink(engine.enlarge(image, generator), 4).astype(int) - image
+    matched = bicubic.shrink(engine.enlarge(image, generator, match_input=True), 4).astype(int) - image
     assert np.abs(off).mean() > 5  # this generator is random
     assert np.abs(matched).max() <= 1
     assert (matched != 0).mean() < 0.01
@@ -446,7 +448,7 @@ def test_match_input_gives_back_the_input_when_shrunk() -> None:
 def test_arrays_in_and_out_in_kind(dtype: type, shape: tuple[int, ...]) -> None:
     top = 1 if dtype == np.float32 else np.iinfo(dtype).max
     image = np.full(shape, top // 2 if top > 1 else 0.5, dtype=dtype)
-    result = srgan_lit.upscale(image, Bicubic())
+    result = srgan_lit.enlarge(image, Bicubic())
     assert result.dtype == dtype
     assert result.shape == (36, 28, *shape[2:])
     assert np.abs(result.astype(float) / top - 0.5).max() < 0.01
@@ -455,41 +457,41 @@ def test_arrays_in_and_out_in_kind(dtype: type, shape: tuple[int, ...]) -> None:
 def test_images_and_tensors_in_and_out_in_kind() -> None:
     for mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         image = Image.new(mode, (5, 3))
-        result = srgan_lit.upscale(image, Bicubic())
+        result = srgan_lit.enlarge(image, Bicubic())
         assert (result.mode, result.size) == (mode, (20, 12))
     for tensor in (torch.rand(3, 6, 5), torch.rand(2, 1, 6, 5), torch.rand(1, 3, 6, 5).half()):
-        assert srgan_lit.upscale(tensor, Bicubic()).shape == (*tensor.shape[:-2], 24, 20)
-        assert srgan_lit.upscale(tensor, Bicubic()).dtype == tensor.dtype
+        assert srgan_lit.enlarge(tensor, Bicubic()).shape == (*tensor.shape[:-2], 24, 20)
+        assert srgan_lit.enlarge(tensor, Bicubic()).dtype == tensor.dtype
     bytes_ = torch.full((3, 6, 5), 7, dtype=torch.uint8)
-    assert (srgan_lit.upscale(bytes_, Bicubic()) == 7).all()
+    assert (srgan_lit.enlarge(bytes_, Bicubic()) == 7).all()
     for wrong in (np.zeros((3, 4, 5)), np.zeros((4, 4), dtype=np.int64), np.zeros((0, 4)), torch.zeros(4), "a.png"):
         with pytest.raises(UsageError):
-            srgan_lit.upscale(wrong, Bicubic())
+            srgan_lit.enlarge(wrong, Bicubic())
 
 
 def test_auto_halves_the_tile_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = foreign_networks.randomised(Generator(blocks=1, features=4))
     image = drawn(130, 90, 3)
-    expected = upscaling.upscale(image, generator)
+    expected = engine.enlarge(image, generator)
     tried = []
-    compute = upscaling.Enlarger.window
+    compute = engine.Enlarger.window
 
-    def with_little_memory(self: upscaling.Enlarger, pixels: np.ndarray) -> np.ndarray:
+    def with_little_memory(self: engine.Enlarger, pixels: np.ndarray) -> np.ndarray:
         tried.append(max(pixels.shape[:2]))
         if max(pixels.shape[:2]) > 80:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return compute(self, pixels)
 
-    monkeypatch.setattr(upscaling.Enlarger, "window", with_little_memory)
-    assert np.abs(upscaling.upscale(image, generator).astype(int) - expected).max() <= 1
+    monkeypatch.setattr(engine.Enlarger, "window", with_little_memory)
+    assert np.abs(engine.enlarge(image, generator).astype(int) - expected).max() <= 1
     assert tried[0] > 80
     with pytest.raises(SRGANError, match="--tile"):
-        upscaling.upscale(image, generator, tile=100)
+        engine.enlarge(image, generator, tile=100)
 
 
 def test_memory_does_not_grow_with_the_picture() -> None:
     """A tile's tensors depend on the tile alone: auto gives large pictures the tile that it gives middling ones."""
-    enlarger = upscaling.Enlarger(Generator())
+    enlarger = engine.Enlarger(Generator())
     middling = enlarger.tile("auto", 3000, 4000)
     assert enlarger.tile("auto", 30000, 40000) <= middling * 1.1
     assert (middling + 2 * enlarger.halo) ** 2 * enlarger.bytes_per_pixel < 10**9
@@ -506,8 +508,10 @@ def test_a_jpeg_in_bands_is_the_jpeg_of_the_whole(height: int, width: int, grey:
     bands = [band for band in np.split(array, sorted(cuts)) if len(band)]
     in_bands, at_once = io.BytesIO(), io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jpeg, "_BAND_PIXELS", 8 * 8 * 300)  # bands that end within the picture, and more than eight
-        jpeg.write(in_bands, array.shape, iter(bands), icc_profile=SRGB, dpi=(72, 72))
+        patch.setattr(
+            jpeg_in_bands, "_BAND_PIXELS", 8 * 8 * 300
+        )  # bands that end within the picture, and more than eight
+        jpeg_in_bands.write(in_bands, array.shape, iter(bands), icc_profile=SRGB, dpi=(72, 72))
     Image.fromarray(array.squeeze(2) if grey else array).save(at_once, "JPEG", quality=95, subsampling=0)
     with Image.open(in_bands) as ours, Image.open(at_once) as theirs:
         assert np.array_equal(np.asarray(ours), np.asarray(theirs))

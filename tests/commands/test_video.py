@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import srgan_lit.upscale
-from mutations import attack
+from helpers.mutations import attack
 
 RED, BLUE, GREEN = (200, 40, 40), (30, 60, 210), (90, 200, 90)
 WIDTH, HEIGHT, FRAMES = 48, 32, 36

@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
-from srgan_lit import checks, refusals
-from srgan_lit.generator import Generator
+from srgan_lit.config import combinations, misspellings
+from srgan_lit.networks.srresnet import Generator
 from srgan_lit.train import CONF, configuration
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -48,7 +48,7 @@ def test_every_group_is_shipped_and_every_experiment_composes():
     for experiment in EXPERIMENTS:
         config = composed(f"experiment={experiment}")
         assert config.phase.iterations >= 1
-        checks.check(config)
+        combinations.check(config)
 
 
 @pytest.mark.parametrize("group", ["data", "model", "phase", "perceptual", "trainer", "logger"])
@@ -86,7 +86,7 @@ def test_a_phase_that_does_not_run_leaves_no_values():
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_builds_its_networks(experiment, photos):
-    from srgan_lit import build
+    from srgan_lit.training import build
 
     config = composed(f"experiment={experiment}", "perceptual.weights=random", "data=sample", "data.crop=96")
     module = build.module(config)
@@ -172,7 +172,7 @@ def test_devices_that_are_not_there_are_refused(photos):
 def test_every_key_is_documented_in_conf():
     """A key of config.py that no file in conf/ sets could not be found by a reader, nor set on the command line."""
     text = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
-    for key in refusals.known_keys():
+    for key in misspellings.known_keys():
         assert f"{key.rpartition('.')[2]}:" in text or key in ("model", "data", "phase"), key
 
 

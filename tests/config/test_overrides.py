@@ -11,13 +11,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mutations import hung_after
-from srgan_lit import multirun, refusals, train
-from srgan_lit.config import TrainConfig
+from helpers.mutations import hung_after
+from srgan_lit import train
+from srgan_lit.config import composition, misspellings
+from srgan_lit.config.schema import TrainConfig
+from srgan_lit.sweeps import multirun
+from srgan_lit.training import run_directory
 
-GROUPS = sorted(path.name for path in train.CONF.iterdir() if path.is_dir())
-OPTIONS = sorted({path.stem for path in train.CONF.rglob("*.yaml")})
-KEYS = refusals.known_keys()
+GROUPS = sorted(path.name for path in composition.CONF.iterdir() if path.is_dir())
+OPTIONS = sorted({path.stem for path in composition.CONF.rglob("*.yaml")})
+KEYS = misspellings.known_keys()
 VALUES = [
     "null", "???", "${seed}", "${data.root}", "${nothing}", "${oc.env:NOTHING}", "${", "[1,2", "{a:1}", "[]", "{}",
     "nan", "inf", "-inf", "1e999", "-1", "0", "1", "1.5", "2", "4", "true", "''", '"a b"', "a b", "a,b", "a=b", "=",
@@ -72,7 +75,7 @@ def run(arguments: list[str], folder) -> tuple[int, list[str], list[TrainConfig]
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["srgan-train", *arguments])
         patch.setattr(train, "_guarded", lambda config: trained.append(config) or 0.0)
-        patch.setattr(train, "_claim", lambda *_: None)
+        patch.setattr(run_directory, "claim", lambda *_: None)
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error")
             try:

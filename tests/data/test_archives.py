@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from mutations import attack
-from srgan_lit import archives
-from srgan_lit.errors import SRGANError
+from helpers.mutations import attack
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.data import archives
 
 PICTURE = b"any bytes: unpacking does not decode"
 

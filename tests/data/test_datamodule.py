@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan_lit import bicubic
-from srgan_lit.config import DataConfig
-from srgan_lit.datamodule import BatchSampler, SRDataModule
-from srgan_lit.errors import SRGANError
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data.datamodule import BatchSampler, SRDataModule
+from srgan_lit.pictures import bicubic
 
 
 @pytest.fixture(scope="module")

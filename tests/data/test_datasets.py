@@ -6,15 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan_lit import packed, sources
-from srgan_lit.config import DataConfig
-from srgan_lit.datasets import CropBatches, WholePairs
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import packed_cache, sets
+from srgan_lit.data.samples import CropBatches, WholePairs
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    found = sources.training_sources(DataConfig(name="sample"))
-    return packed.open_packed(found, scale=4, label="sample", cache=tmp_path_factory.mktemp("cache"))
+    found = sets.training_sources(DataConfig(name="sample"))
+    return packed_cache.open_packed(found, scale=4, label="sample", cache=tmp_path_factory.mktemp("cache"))
 
 
 def crops(cache, **changes):

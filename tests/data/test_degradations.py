@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from srgan_lit import bicubic, degradations, pictures, sources
-from srgan_lit.degradations import degraded
+from srgan_lit.data import degradations, sets
+from srgan_lit.data.degradations import degraded
+from srgan_lit.pictures import bicubic, rgb8
 
-HR = pictures.read_picture(sources.SAMPLE / "test" / "chelsea.png").pixels
+HR = rgb8.read_picture(sets.SAMPLE / "test" / "chelsea.png").pixels
 LR = bicubic.shrink(HR, 4)
 BOX = (10, 20, 24, 16)
 PART = LR[10:34, 20:36]

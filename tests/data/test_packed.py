@@ -15,9 +15,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from srgan_lit import bicubic, packed, pictures, sources
-from srgan_lit.config import DataConfig
-from srgan_lit.errors import SRGANError
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import packed_cache, sets
+from srgan_lit.pictures import bicubic, rgb8
 
 
 def fill(folder, count=6, side=40):
@@ -29,11 +30,11 @@ def fill(folder, count=6, side=40):
 
 
 def found_in(folder):
-    return sources.training_sources(DataConfig(name="folder", root=str(folder)))
+    return sets.training_sources(DataConfig(name="folder", root=str(folder)))
 
 
 def opened(folder, cache, scale=4):
-    return packed.open_packed(found_in(folder), scale=scale, label="set", cache=cache)
+    return packed_cache.open_packed(found_in(folder), scale=scale, label="set", cache=cache)
 
 
 def pixel_files(cache):
@@ -42,7 +43,7 @@ def pixel_files(cache):
 
 def assert_right(cache, folder, scale=4):
     for at, source in enumerate(found_in(folder)):
-        picture = pictures.read_picture(source.path)
+        picture = rgb8.read_picture(source.path)
         hr = bicubic.crop_to_multiple(picture.pixels, scale)
         assert cache.names[at] == source.name
         assert np.array_equal(cache.hr(at), hr)
@@ -98,7 +99,7 @@ def test_bad_files_are_named_and_the_others_are_there(tmp_path):
     assert set(cache.bad) == {"p001.png", "p002.png", "zero.png", "thin.png"}
     assert all(str(folder / name) in reason for name, reason in cache.bad.items())
     assert cache.names == ["p000.png", "p003.png"]
-    assert np.array_equal(cache.hr(1), bicubic.crop_to_multiple(pictures.read_picture(folder / "p003.png").pixels, 4))
+    assert np.array_equal(cache.hr(1), bicubic.crop_to_multiple(rgb8.read_picture(folder / "p003.png").pixels, 4))
     (folder / "p001.png").write_bytes(whole)
     assert "p001.png" in opened(folder, tmp_path / "cache").names
 
@@ -132,7 +133,7 @@ def test_is_rebuilt_when_and_only_when_it_must_be(tmp_path, monkeypatch):
     third = pixel_files(cache)
     assert third != second
 
-    monkeypatch.setattr(packed, "_code", lambda: "another version")
+    monkeypatch.setattr(packed_cache, "VERSION", packed_cache.VERSION + 1)
     opened(folder, cache)
     assert pixel_files(cache) != third
 
@@ -185,16 +186,16 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path):
 
 def test_the_default_place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert packed.default_folder() == tmp_path / "srgan_lit"
+    assert packed_cache.default_folder() == tmp_path / "srgan_lit"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert packed.default_folder() == tmp_path / ".cache" / "srgan_lit"
+    assert packed_cache.default_folder() == tmp_path / ".cache" / "srgan_lit"
 
 
 PACK = """
 import sys
 from srgan_lit import packed, sources
-from srgan_lit.config import DataConfig
+from srgan_lit.config.schema import DataConfig
 found = sources.training_sources(DataConfig(name="folder", root=sys.argv[1]))
 packed._POOL_FROM = int(sys.argv[3])
 print(len(packed.open_packed(found, scale=4, label="set", cache=sys.argv[2])), flush=True)

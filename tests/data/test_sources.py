@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan_lit import sources
-from srgan_lit.config import DataConfig
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import sets
 
 CUFED_NAME = "H_{}_{}@N07_{}_0_105matches93_raw_01.png"
 
@@ -28,17 +28,17 @@ def folder_config(root, **changes):
     return DataConfig(name="folder", root=str(root), crop=16, **changes)
 
 
-@pytest.mark.parametrize("place", sources.CUFED_PLACES)
+@pytest.mark.parametrize("place", sets.CUFED_PLACES)
 def test_cufed_is_found_in_every_layout_and_split_by_album(tmp_path, place):
     for album in range(30):
         for number in range(3):
             for part in ("input", "ref"):
                 picture(tmp_path / place / part / CUFED_NAME.format(number, 7595000 + album, 31))
     config = DataConfig(name="cufed", root=str(tmp_path), crop=16)
-    found = sources.training_sources(config)
+    found = sets.training_sources(config)
     assert len(found) == 90
     assert {source.album for source in found} == {f"{7595000 + album}@N07_31" for album in range(30)}
-    both = sources.training_sources(DataConfig(name="cufed", root=str(tmp_path), crop=16, use_ref=True))
+    both = sets.training_sources(DataConfig(name="cufed", root=str(tmp_path), crop=16, use_ref=True))
     assert len(both) == 180
     assert {source.album for source in both} == {source.album for source in found}
     assert len({source.name for source in both}) == 180
@@ -47,35 +47,35 @@ def test_cufed_is_found_in_every_layout_and_split_by_album(tmp_path, place):
 def test_cufed_that_is_not_there_names_the_next_command(tmp_path):
     picture(tmp_path / "a.png")
     with pytest.raises(UsageError, match="prepare cufed"):
-        sources.training_sources(DataConfig(name="cufed", root=str(tmp_path)))
+        sets.training_sources(DataConfig(name="cufed", root=str(tmp_path)))
     picture(tmp_path / "input" / "a.png")
     with pytest.raises(UsageError, match="no folder ref/"):
-        sources.training_sources(DataConfig(name="cufed", root=str(tmp_path), use_ref=True))
+        sets.training_sources(DataConfig(name="cufed", root=str(tmp_path), use_ref=True))
     with pytest.raises(UsageError, match="prepare cufed"):
-        sources.training_sources(DataConfig(name="cufed"))
+        sets.training_sources(DataConfig(name="cufed"))
 
 
 @given(st.sets(st.text(min_size=1), min_size=2, max_size=60), st.floats(0.01, 0.99))
 def test_both_sides_of_the_split_have_something(albums, share):
-    held_out = sources.held_out(albums, share)
+    held_out = sets.held_out(albums, share)
     assert held_out
     assert held_out < albums
 
 
 @given(st.sets(st.integers(), min_size=200, max_size=300), st.sets(st.integers(), max_size=50))
 def test_no_album_moves_when_others_are_added(albums, others):
-    before, after = sources.held_out(map(str, albums), 0.2), sources.held_out(map(str, albums | others), 0.2)
+    before, after = sets.held_out(map(str, albums), 0.2), sets.held_out(map(str, albums | others), 0.2)
     assert before == after & {str(album) for album in albums}
 
 
 def test_about_five_in_a_hundred_albums_are_held_out():
-    held_out = sources.held_out((f"{user}@N07_{user % 40}" for user in range(10_000)), 0.05)
+    held_out = sets.held_out((f"{user}@N07_{user % 40}" for user in range(10_000)), 0.05)
     assert 430 < len(held_out) < 570  # three standard deviations
 
 
 def test_the_split_does_not_change_between_versions():
     # Published scores rest on it: these are the albums that are held out, for good.
-    assert sources.held_out([f"{n}@N07_31" for n in range(40)], 0.05) == {"24@N07_31"}
+    assert sets.held_out([f"{n}@N07_31" for n in range(40)], 0.05) == {"24@N07_31"}
 
 
 def test_a_folder_is_searched_below_and_junk_passed_over(tmp_path):
@@ -89,7 +89,7 @@ def test_a_folder_is_searched_below_and_junk_passed_over(tmp_path):
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     picture(elsewhere / "linked.png")
     (tmp_path / "more").symlink_to(elsewhere)
-    names = [source.name for source in sources.training_sources(folder_config(tmp_path))]
+    names = [source.name for source in sets.training_sources(folder_config(tmp_path))]
     assert names == ["b.png", "more/linked.png", "sub/c.webp", "sub/deeper/a.JPG"]
 
 
@@ -100,7 +100,7 @@ def test_hr_with_lr_uses_the_files_and_finds_both_ways_of_naming(tmp_path):
         "baby": picture(tmp_path / "LRx4" / "baby.png", 8, 6, seed=5),
         "bird": picture(tmp_path / "LRx4" / "birdx4.png", 8, 6, seed=6),
     }
-    found = sources.test_pairs(tmp_path, 4)
+    found = sets.test_pairs(tmp_path, 4)
     assert found.names == ["baby", "bird"]
     for at, name in enumerate(found.names):
         pair = found.load(at)
@@ -112,25 +112,25 @@ def test_hr_without_lr_makes_it_and_a_wrong_or_missing_lr_fails_alone(tmp_path):
     picture(tmp_path / "HR" / "a.png")
     picture(tmp_path / "HR" / "b.png")
     picture(tmp_path / "HR" / "c.png")
-    made = sources.test_pairs(tmp_path, 4)
+    made = sets.test_pairs(tmp_path, 4)
     assert made.load(0).lr.shape == (6, 8, 3)
     picture(tmp_path / "LRx4" / "a.png", 8, 6)
     picture(tmp_path / "LRx4" / "b.png", 9, 6)
-    found = sources.test_pairs(tmp_path, 4)
+    found = sets.test_pairs(tmp_path, 4)
     assert found.load(0).lr.shape == (6, 8, 3)
     with pytest.raises(SRGANError, match=r"LRx4/b\.png: 9x6, but 1/4 of its HR is 8x6"):
         found.load(1)
     with pytest.raises(SRGANError, match=r"LRx4/c\.png"):
         found.load(2)
-    assert sources.test_pairs(tmp_path, 2).load(1).lr.shape == (12, 16, 3)  # no LRx2: made
+    assert sets.test_pairs(tmp_path, 2).load(1).lr.shape == (12, 16, 3)  # no LRx2: made
 
 
-@pytest.mark.parametrize("place", sources.CUFED5_PLACES)
+@pytest.mark.parametrize("place", sets.CUFED5_PLACES)
 def test_cufed5_takes_the_first_of_each_group(tmp_path, place):
     for group in range(3):
         for number in range(6):
             picture(tmp_path / place / f"{group:03}_{number}.png", 31, 21)
-    found = sources.test_pairs(tmp_path, 4)
+    found = sets.test_pairs(tmp_path, 4)
     assert found.names == ["000_0", "001_0", "002_0"]
     assert found.load(2).hr.shape == (20, 28, 3)
 
@@ -138,7 +138,7 @@ def test_cufed5_takes_the_first_of_each_group(tmp_path, place):
 def test_one_unreadable_picture_fails_alone(tmp_path):
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no picture")
-    found = sources.test_pairs(tmp_path, 4)
+    found = sets.test_pairs(tmp_path, 4)
     assert found.load(0).name == "a"
     with pytest.raises(SRGANError, match=r"b\.png: not a readable picture"):
         found.load(1)
@@ -147,21 +147,21 @@ def test_one_unreadable_picture_fails_alone(tmp_path):
 def test_names_that_differ_in_the_suffix_alone_keep_it(tmp_path):
     for name in ("a.png", "a.jpg", "b.png"):
         picture(tmp_path / name)
-    assert sources.test_pairs(tmp_path, 4).names == ["a.jpg", "a.png", "b"]
+    assert sets.test_pairs(tmp_path, 4).names == ["a.jpg", "a.png", "b"]
 
 
 def test_the_embedded_pictures():
-    found = sources.test_pairs("sample", 4)
-    trained_on = {source.album for source in sources.training_sources(DataConfig(name="sample"))}
+    found = sets.test_pairs("sample", 4)
+    trained_on = {source.album for source in sets.training_sources(DataConfig(name="sample"))}
     assert len(found) == 4
     assert found.name == "sample"
     assert trained_on.isdisjoint(found.names)
     assert [found.load(at).grey for at in range(4)] == [name == "camera" for name in found.names]
-    described = (sources.SAMPLE / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    described = (sets.SAMPLE / "ATTRIBUTION.md").read_text(encoding="utf-8")
     for photograph in {*trained_on, *found.names}:
         assert photograph in described
-    assert sum(path.stat().st_size for path in sources.SAMPLE.rglob("*.png")) < 4e6
-    sources.check(DataConfig(name="sample"), 4)
+    assert sum(path.stat().st_size for path in sets.SAMPLE.rglob("*.png")) < 4e6
+    sets.check(DataConfig(name="sample"), 4)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_training_could_not_use_is_refused_before_anything_starts(tmp_path,
     make(tmp_path)
     config = DataConfig(**{"name": "folder", "root": str(tmp_path), "crop": 16, **changes})
     with pytest.raises(UsageError, match=said) as refusal:
-        sources.check(config, 4)
+        sets.check(config, 4)
     assert "\n" not in str(refusal.value)
 
 
@@ -196,18 +196,18 @@ def test_all_unreadable_files_are_named_at_once(tmp_path):
     (tmp_path / "zero.png").touch()
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(UsageError, match="skip_bad=true") as refusal:
-        sources.check(folder_config(tmp_path), 4)
+        sets.check(folder_config(tmp_path), 4)
     assert "zero.png" in str(refusal.value)
     assert "text.png" in str(refusal.value)
-    sources.check(folder_config(tmp_path, skip_bad=True), 4)
+    sets.check(folder_config(tmp_path, skip_bad=True), 4)
 
 
 def test_names_that_are_no_unicode(tmp_path):
     picture(tmp_path / os.fsdecode(b"caf\xe9.png"))
     picture(tmp_path / "b.png")
-    sources.check(folder_config(tmp_path), 4)
+    sets.check(folder_config(tmp_path), 4)
 
 
 def test_no_torch():
-    code = "import sys, srgan_lit.sources, srgan_lit.packed; sys.exit('torch' in sys.modules)"
+    code = "import sys, srgan_lit.data.sets, srgan_lit.data.packed_cache; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,15 +1,15 @@
 """The generators in the box score the same wherever they run: evaluate, the upscaler's files, ONNX."""
 
 import csv
-import importlib
 
 import numpy as np
 import pytest
 
-from srgan_lit import bicubic, evaluate, export, images, metrics, pictures
-from srgan_lit.sources import SAMPLE
+from srgan_lit import evaluate, export, upscale
+from srgan_lit.data.sets import SAMPLE
+from srgan_lit.evaluation import metrics
+from srgan_lit.pictures import bicubic, rgb8, tensors
 
-upscale = importlib.import_module("srgan_lit.upscale")  # the package has a function of this name
 PHOTOS = [SAMPLE / "test" / f"{name}.png" for name in ("chelsea", "coffee")]
 
 
@@ -20,11 +20,11 @@ def test_files_and_onnx_score_what_evaluate_does(model, tmp_path):
     (tmp_path / "lr").mkdir()
     photos = {}
     for path in PHOTOS:
-        hr = bicubic.crop_to_multiple(pictures.read_picture(path).pixels, 4)
+        hr = bicubic.crop_to_multiple(rgb8.read_picture(path).pixels, 4)
         lr = bicubic.shrink(hr, 4)
         photos[path.stem] = hr, lr
-        pictures.write_png(tmp_path / "hr" / path.name, hr)
-        pictures.write_png(tmp_path / "lr" / path.name, lr)
+        rgb8.write_png(tmp_path / "hr" / path.name, hr)
+        rgb8.write_png(tmp_path / "lr" / path.name, lr)
 
     arguments = ["--model", model, "--data", tmp_path / "hr", "--out", tmp_path / "scores"]
     assert evaluate.main([str(argument) for argument in arguments]) == 0
@@ -38,9 +38,9 @@ def test_files_and_onnx_score_what_evaluate_does(model, tmp_path):
     assert set(scored) == set(photos)
     for name, (hr, lr) in photos.items():
         (written,) = (tmp_path / "sr").rglob(f"{name}*.png")
-        given = images.from_pixels(lr).numpy()
+        given = tensors.from_pixels(lr).numpy()
         (computed,) = session.run(None, {session.get_inputs()[0].name: given})
         exported = (computed[0].transpose(1, 2, 0).clip(0, 1) * 255).round().astype(np.uint8)
-        for sr in (pictures.read_picture(written).pixels, exported):
-            psnr = metrics.psnr(images.from_pixels(sr), images.from_pixels(hr), rule).item()
+        for sr in (rgb8.read_picture(written).pixels, exported):
+            psnr = metrics.psnr(tensors.from_pixels(sr), tensors.from_pixels(hr), rule).item()
             assert psnr == pytest.approx(scored[name], abs=0.005), name

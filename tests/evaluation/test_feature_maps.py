@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from srgan_lit import bicubic, feature_maps, images
-from srgan_lit.errors import SRGANError
-from srgan_lit.losses import VGGFeatures
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.evaluation import feature_maps
+from srgan_lit.losses.perceptual import VGGFeatures
+from srgan_lit.pictures import bicubic, tensors
 
 
 def picture(seed: int, height: int = 48, width: int = 32) -> np.ndarray:
@@ -18,7 +19,7 @@ def picture(seed: int, height: int = 48, width: int = 32) -> np.ndarray:
 def test_the_strongest_maps_are_shown_strongest_first():
     features = VGGFeatures(layer="2_2", weights="random")
     with torch.no_grad():
-        maps = features(images.from_pixels(picture(0)))[0]
+        maps = features(tensors.from_pixels(picture(0)))[0]
     strongest = maps.mean(dim=(1, 2)).argsort(descending=True)[:4]
     drawn = np.asarray(feature_maps.grid(features, picture(0), count=4, side_px=24))
     assert drawn.shape == (2 * 24 + 2, 2 * 16 + 2)  # maps of 24x16, two by two
@@ -47,7 +48,7 @@ def test_distance_is_relative_to_what_is_wanted():
     hr, sr = picture(0), picture(1)
     features = VGGFeatures(backbone="vgg16", layer="3_3", weights="random")
     with torch.no_grad():
-        a, b = features(images.from_pixels(sr)), features(images.from_pixels(hr))
+        a, b = features(tensors.from_pixels(sr)), features(tensors.from_pixels(hr))
     expected = ((a - b).square().sum() / b.square().sum()).sqrt().item()
     found = feature_maps.distances(sr, hr, backbone="vgg16", weights="random", at=["1_1", "3_3"])
     assert list(found) == ["1_1", "3_3"]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from srgan_lit import bicubic, images, metrics
-from srgan_lit.generator import Generator
-from srgan_lit.initialisation import icnr_
+from srgan_lit.evaluation import metrics
+from srgan_lit.networks.initialisation import icnr_
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic, tensors
 
 RGB = metrics.protocol("rgb_full")
 
@@ -78,9 +79,9 @@ def test_ssim_is_that_of_torchmetrics_over_valid_windows(name):
     hr = noise(2, 3, 40, 33)
     sr = hr + 0.2 * (noise(2, 3, 40, 33, seed=1) - 0.5)
     rule = metrics.protocol(name)
-    a, b = (images.to_uint8(image).double() for image in (sr, hr))
+    a, b = (tensors.to_uint8(image).double() for image in (sr, hr))
     if rule.luma:
-        a, b = images.luma(a / 255), images.luma(b / 255)
+        a, b = tensors.luma(a / 255), tensors.luma(b / 255)
     cut = rule.shave_px
     a, b = (x[..., cut : x.shape[-2] - cut, cut : x.shape[-1] - cut] for x in (a, b))
     _, full = structural_similarity_index_measure(a, b, data_range=255.0, return_full_image=True)
@@ -121,8 +122,8 @@ def test_an_unknown_protocol_is_refused(name):
 
 def test_an_original_is_consistent_with_its_lr_and_a_shifted_one_is_not():
     hr = (noise(12, 12, 3) * 255).byte().repeat_interleave(8, 0).repeat_interleave(8, 1).numpy()
-    lr = images.from_pixels(bicubic.shrink(hr, 4))
-    sr = images.from_pixels(hr)
+    lr = tensors.from_pixels(bicubic.shrink(hr, 4))
+    sr = tensors.from_pixels(hr)
     assert metrics.lr_psnr(sr, lr).item() == math.inf
     assert metrics.lr_psnr(sr.roll(2, dims=-1), lr).item() < 30
     # One level everywhere is one level when shrunk.

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan_lit import bicubic, curves, evaluation
-from srgan_lit.pictures import Pair
-from srgan_lit.upscalers import Bicubic
+from srgan_lit.evaluation import run_curves, scoring
+from srgan_lit.pictures import bicubic
+from srgan_lit.pictures.rgb8 import Pair
+from srgan_lit.upscaling.upscalers import Bicubic
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">&\"'"
 
@@ -47,7 +48,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "step,epoch,train/mse,val/psnr\n" + "".join(f"{i},0,{0.5**i},{20 + i}\n" for i in range(10))
     )
     models = {"bicubic": Bicubic(4), HOSTILE: Red()}
-    evaluation.evaluate(models, [Pictures("Hostile", [HOSTILE, "b"])], "y_full", folder, runs={"my <run>": folder})
+    scoring.evaluate(models, [Pictures("Hostile", [HOSTILE, "b"])], "y_full", folder, runs={"my <run>": folder})
     return folder / "report.html"
 
 
@@ -63,7 +64,7 @@ def test_embedded_pictures_are_the_exact_pixels(tmp_path):
 
     from PIL import Image
 
-    evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"])], "y_full", tmp_path)
+    scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"])], "y_full", tmp_path)
     lr, sr, hr = (np.asarray(Image.open(io.BytesIO(data))) for data in embedded((tmp_path / "report.html").read_text()))
     assert np.array_equal(hr, picture(0))
     assert np.array_equal(lr, bicubic.shrink(hr, 4))
@@ -72,7 +73,7 @@ def test_embedded_pictures_are_the_exact_pixels(tmp_path):
 
 def test_the_hardest_pictures_are_shown_and_the_rest_listed(tmp_path):
     names = [f"picture{i}" for i in range(7)]
-    [row] = evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", names)], "y_full", tmp_path, show=3)
+    [row] = scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", names)], "y_full", tmp_path, show=3)
     text = (tmp_path / "report.html").read_text()
     hardest = sorted(row.images, key=lambda score: score.values["psnr"])[:3]
     assert re.findall(r"<h3>(.*?)</h3>", text) == [score.name for score in hardest]
@@ -82,14 +83,14 @@ def test_the_hardest_pictures_are_shown_and_the_rest_listed(tmp_path):
 
 
 def test_a_page_without_pictures_still_has_its_tables(tmp_path):
-    evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"])], "y_full", tmp_path, show=0)
+    scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"])], "y_full", tmp_path, show=0)
     text = (tmp_path / "report.html").read_text()
     assert "<td>a</td>" in text
     assert not embedded(text)
 
 
 def test_what_could_not_be_scored_is_said(tmp_path):
-    evaluation.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"], size=8)], "y_shave4", tmp_path)
+    scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"], size=8)], "y_shave4", tmp_path)
     assert "Not scored:" in (tmp_path / "report.html").read_text()
 
 
@@ -102,28 +103,28 @@ def metrics_csv(folder: Path, lines: str) -> dict[str, Path]:
 
 
 def test_a_curve_passes_through_its_values(tmp_path):
-    [panel] = curves.panels(metrics_csv(tmp_path, "0,0,1\n50,0,3\n100,0,2\n"))
-    bottom, top = curves.HEIGHT - curves.BOTTOM, curves.TOP
-    middle = (curves.LEFT + curves.WIDTH - curves.RIGHT) / 2
+    [panel] = run_curves.panels(metrics_csv(tmp_path, "0,0,1\n50,0,3\n100,0,2\n"))
+    bottom, top = run_curves.HEIGHT - run_curves.BOTTOM, run_curves.TOP
+    middle = (run_curves.LEFT + run_curves.WIDTH - run_curves.RIGHT) / 2
     points = [tuple(map(float, point.split(","))) for point in panel.lines[0].points.split()]
     assert points == [
-        (curves.LEFT, bottom),
+        (run_curves.LEFT, bottom),
         (middle, top),
-        (curves.WIDTH - curves.RIGHT, (bottom + top) / 2),
+        (run_curves.WIDTH - run_curves.RIGHT, (bottom + top) / 2),
     ]
     assert panel.lines[0].last == "2"
     assert (bottom, "1") in panel.y_ticks
-    assert (curves.LEFT, "0") in panel.x_ticks
+    assert (run_curves.LEFT, "0") in panel.x_ticks
 
 
 def test_gaps_cut_lines_and_numbers_that_are_none_are_passed_over(tmp_path):
     rows = "0,0,1\n1,0,\n2,0,nan\n3,0,inf\nx,0,5\n4,0,2\n5"
-    assert curves.read(metrics_csv(tmp_path, rows)["run"] / "metrics.csv") == {"train/mse": [(0, 1), (4, 2)]}
+    assert run_curves.read(metrics_csv(tmp_path, rows)["run"] / "metrics.csv") == {"train/mse": [(0, 1), (4, 2)]}
 
 
 def test_a_long_run_is_thinned_to_means(tmp_path):
     rows = "".join(f"{i},0,{i % 2}\n" for i in range(10_000))
-    [panel] = curves.panels(metrics_csv(tmp_path, rows))
+    [panel] = run_curves.panels(metrics_csv(tmp_path, rows))
     points = panel.lines[0].points.split()
     assert 100 < len(points) <= 300
     assert len({point.split(",")[1] for point in points[:-1]}) == 1  # the mean of as many zeros as ones
@@ -131,10 +132,10 @@ def test_a_long_run_is_thinned_to_means(tmp_path):
 
 @pytest.mark.parametrize("rows", ["0,0,1\n", "0,0,1e-4\n9,0,1e-4\n", "0,0,-3\n5,0,0\n", "0,0,1e-9\n7,0,1e3\n", ""])
 def test_no_curve_is_too_short_or_flat_or_steep_to_draw(tmp_path, rows):
-    for panel in curves.panels(metrics_csv(tmp_path, rows)):
+    for panel in run_curves.panels(metrics_csv(tmp_path, rows)):
         assert panel.y_ticks
         assert "nan" not in panel.lines[0].points
-        assert all(curves.TOP - 1 <= at <= curves.HEIGHT - curves.BOTTOM + 1 for at, _ in panel.y_ticks)
+        assert all(run_curves.TOP - 1 <= at <= run_curves.HEIGHT - run_curves.BOTTOM + 1 for at, _ in panel.y_ticks)
 
 
 # ---------------------------------------------------------------------- in a browser

@@ -4,15 +4,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan_lit import bicubic, crops, evaluation, measures, pictures, results, strip
-from srgan_lit.upscalers import Bicubic
+from srgan_lit.evaluation import columns, comparison_strip, hardest_boxes, results, scoring
+from srgan_lit.pictures import bicubic, rgb8
+from srgan_lit.upscaling.upscalers import Bicubic
 
 
 def test_each_column_shows_its_picture_and_its_own_box():
     red, blue = np.zeros((200, 300, 3), np.uint8), np.zeros((200, 300, 3), np.uint8)
     red[..., 0] = blue[..., 2] = 255
     blue[150:180, 30:60] = (0, 255, 0)
-    drawn = strip.draw([strip.Column("one", red, "1 dB"), strip.Column("two", blue, "2 dB")], crops.Box(30, 150, 30))
+    drawn = comparison_strip.draw(
+        [comparison_strip.Column("one", red, "1 dB"), comparison_strip.Column("two", blue, "2 dB")],
+        hardest_boxes.Box(30, 150, 30),
+    )
     pixels = np.asarray(drawn)
     half = pixels.shape[1] // 2
     left, right = pixels[:, :half], pixels[:, half:]
@@ -25,9 +29,13 @@ def test_each_column_shows_its_picture_and_its_own_box():
 
 def test_names_and_captions_are_drawn_and_do_not_run_into_the_next_column():
     grey = np.full((64, 64, 3), 128, np.uint8)
-    box = crops.Box(0, 0, 24)
+    box = hardest_boxes.Box(0, 0, 24)
     plain, named = (
-        np.asarray(strip.draw([strip.Column(name, grey, caption), strip.Column("b", grey, "")], box)).astype(int)
+        np.asarray(
+            comparison_strip.draw(
+                [comparison_strip.Column(name, grey, caption), comparison_strip.Column("b", grey, "")], box
+            )
+        ).astype(int)
         for name, caption in (("a", ""), ("a" + "W" * 200 + "\n", "28.43 dB"))
     )
     changed = np.abs(plain - named).max(axis=(0, 2)) > 0
@@ -40,14 +48,14 @@ def test_names_and_captions_are_drawn_and_do_not_run_into_the_next_column():
 def test_hardest_boxes_lie_inside_apart_and_in_order(height, width, side, count, seed):
     random = np.random.default_rng(seed)
     sr, hr = (random.integers(0, 256, (height, width, 3)).astype(np.uint8) for _ in range(2))
-    boxes = crops.hardest([sr], hr, count=count, side=side)
+    boxes = hardest_boxes.hardest([sr], hr, count=count, side=side)
     assert 1 <= len(boxes) <= count
     covered = np.zeros((height, width), int)
     errors = []
     for box in boxes:
-        assert crops.cut(hr, box).shape == (box.side, box.side, 3)
+        assert hardest_boxes.cut(hr, box).shape == (box.side, box.side, 3)
         covered[box.y : box.y + box.side, box.x : box.x + box.side] += 1
-        errors.append(np.square(crops.cut(sr, box).astype(float) - crops.cut(hr, box)).mean())
+        errors.append(np.square(hardest_boxes.cut(sr, box).astype(float) - hardest_boxes.cut(hr, box)).mean())
     assert covered.max() == 1
     assert errors == sorted(errors, reverse=True) or np.allclose(errors, sorted(errors, reverse=True))
 
@@ -56,7 +64,7 @@ def test_hard_is_what_no_model_gets_right():
     hr = np.zeros((60, 60, 3), np.uint8)
     broken, good = np.full_like(hr, 200), hr.copy()
     good[40:50, 10:20] = 30
-    assert crops.hardest([broken, good], hr, count=1, side=10) == [crops.Box(10, 40, 10)]
+    assert hardest_boxes.hardest([broken, good], hr, count=1, side=10) == [hardest_boxes.Box(10, 40, 10)]
 
 
 class Two:
@@ -64,17 +72,17 @@ class Two:
 
     name, names = "set", ("flat", "striped")
 
-    def load(self, index: int) -> pictures.Pair:
+    def load(self, index: int) -> rgb8.Pair:
         hr = np.full((64, 64, 3), 40, np.uint8)
         hr[..., index :: 8 if index else 64, :] = 250
-        return pictures.Pair(name=self.names[index], lr=bicubic.shrink(hr, 4), hr=hr, grey=False)
+        return rgb8.Pair(name=self.names[index], lr=bicubic.shrink(hr, 4), hr=hr, grey=False)
 
 
 def test_the_strip_of_an_evaluation_shows_the_hardest_picture(tmp_path):
-    evaluation.evaluate({"bicubic": Bicubic(4)}, [Two()], "y_full", tmp_path)
-    drawn = pictures.read_picture(tmp_path / "comparison.png").pixels
+    scoring.evaluate({"bicubic": Bicubic(4)}, [Two()], "y_full", tmp_path)
+    drawn = rgb8.read_picture(tmp_path / "comparison.png").pixels
     rows = {"bicubic": results.Row(model="bicubic", dataset="set", protocol="y_full")}
-    scored = list(evaluation.score({"bicubic": Bicubic(4)}, Two(), measures.standard("y_full", 4), rows))
+    scored = list(scoring.score({"bicubic": Bicubic(4)}, Two(), columns.standard("y_full", 4), rows))
     hardest = min(scored, key=lambda one: one.psnr)
     assert hardest.pair.name == "striped"
-    assert np.array_equal(drawn, np.asarray(evaluation.comparison(hardest)))
+    assert np.array_equal(drawn, np.asarray(scoring.comparison(hardest)))

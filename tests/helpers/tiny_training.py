@@ -5,12 +5,13 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from srgan_lit.callbacks import Curves
-from srgan_lit.config import AdversarialConfig, OptimizationConfig, PhaseConfig, PretrainConfig, WeightsConfig
-from srgan_lit.discriminator import Discriminator
-from srgan_lit.generator import Generator
-from srgan_lit.losses import PerceptualLoss, VGGFeatures
-from srgan_lit.module import SRGANModule
+from srgan_lit.config.schema import AdversarialConfig, OptimizationConfig, PhaseConfig, PretrainConfig, WeightsConfig
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.training.callbacks.log_curves import Curves
+from srgan_lit.training.module import SRGANModule
 
 CROP = 16
 
@@ -55,7 +56,7 @@ def plan(pretrain=0, adversarial=0, weights=None, **options):
 
 def make(phase, **optimization):
     torch.manual_seed(0)
-    perceptual = PerceptualLoss(VGGFeatures(backbone="vgg16", layer="1_2", weights="random"))
+    perceptual = PerceptualLoss(vgg_features(backbone="vgg16", layer="1_2", weights="random"))
     return SRGANModule(
         generator=Generator(blocks=1, features=8),
         discriminator=Discriminator(crop=CROP),

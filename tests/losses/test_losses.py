@@ -7,36 +7,38 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from srgan_lit import losses
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.generator import Generator
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.srresnet import Generator
 
 
 @pytest.fixture(scope="module")
 def vgg():
-    return losses.VGGFeatures(backbone="vgg16", layer="2_2", weights="random")
+    return vgg_features(backbone="vgg16", layer="2_2", weights="random")
 
 
 def test_pixel_losses_by_hand():
     sr, hr = torch.tensor([0.0, 1.0]), torch.tensor([0.5, 1.0])
-    assert losses.pixel_loss(sr, hr, "mse").item() == pytest.approx(0.125)
-    assert losses.pixel_loss(sr, hr, "l1").item() == pytest.approx(0.25)
+    assert pixel.pixel_loss(sr, hr, "mse").item() == pytest.approx(0.125)
+    assert pixel.pixel_loss(sr, hr, "l1").item() == pytest.approx(0.25)
     charbonnier = (math.sqrt(0.25 + 1e-6) + math.sqrt(1e-6)) / 2
-    assert losses.pixel_loss(sr, hr, "charbonnier").item() == pytest.approx(charbonnier)
+    assert pixel.pixel_loss(sr, hr, "charbonnier").item() == pytest.approx(charbonnier)
     with pytest.raises(ValueError, match="huber"):
-        losses.pixel_loss(sr, hr, "huber")
+        pixel.pixel_loss(sr, hr, "huber")
 
 
 @pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier"])
 def test_pixel_losses_reach_the_generator(kind):
     generator = Generator(blocks=1, features=8)
-    losses.pixel_loss(generator(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32), kind).backward()
+    pixel.pixel_loss(generator(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32), kind).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.head.parameters())
 
 
 def test_perceptual_loss_reaches_the_generator_and_not_vgg(vgg):
     generator = Generator(blocks=1, features=8)
-    loss = losses.PerceptualLoss(vgg)
+    loss = PerceptualLoss(vgg)
     loss(generator(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32)).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.head.parameters())
     assert all(p.grad is None for p in vgg.parameters())
@@ -44,7 +46,7 @@ def test_perceptual_loss_reaches_the_generator_and_not_vgg(vgg):
 
 def test_perceptual_loss_is_zero_only_for_equal_pictures(vgg):
     hr = torch.rand(1, 3, 32, 32)
-    loss = losses.PerceptualLoss(vgg)
+    loss = PerceptualLoss(vgg)
     assert loss(hr, hr).item() == 0
     assert loss(hr * 0.9, hr).item() > 0
 
@@ -58,7 +60,7 @@ def test_vgg_layers_are_those_of_torchvision(backbone, layer, layers, name):
     """relu5_4 of VGG19 ends features[:36], relu2_2 features[:9]."""
     from torchvision.models.vgg import cfgs, make_layers
 
-    made = losses.VGGFeatures(backbone=backbone, layer=layer, weights="random")
+    made = vgg_features(backbone=backbone, layer=layer, weights="random")
     theirs = make_layers(cfgs[{"vgg16": "D", "vgg19": "E"}[backbone]])[:layers]
     assert made.name == name
     assert all(isinstance(ours, type(m)) for ours, m in zip(made.features, theirs, strict=True))
@@ -81,7 +83,7 @@ def test_vgg_features_are_normalised_relu_outputs_over_12_75(vgg):
 )
 def test_unknown_layers_are_refused(backbone, layer):
     with pytest.raises(UsageError, match="perceptual"):
-        losses.VGGFeatures(backbone=backbone, layer=layer, weights="random")
+        vgg_features(backbone=backbone, layer=layer, weights="random")
 
 
 @pytest.mark.parametrize("prefix", ["", "features."])
@@ -90,7 +92,7 @@ def test_vgg_weights_from_a_file(vgg, tmp_path, prefix, suffix):
     tensors = {prefix + name: (value * 2).half().contiguous() for name, value in vgg.features.state_dict().items()}
     path = tmp_path / f"vgg{suffix}"
     save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
-    read = losses.VGGFeatures(backbone="vgg16", layer="2_2", weights=str(path))
+    read = vgg_features(backbone="vgg16", layer="2_2", weights=str(path))
     for name, value in vgg.features.state_dict().items():
         torch.testing.assert_close(read.features.state_dict()[name], (value * 2).half().float())
 
@@ -100,9 +102,9 @@ def test_vgg_weights_that_do_not_fit_are_refused_by_name(vgg, tmp_path):
     tensors["5.weight"] = tensors["5.weight"][:, :1].contiguous()
     save_file(tensors, tmp_path / "vgg.safetensors")
     with pytest.raises(SRGANError, match=r"features\.5\.weight"):
-        losses.VGGFeatures(backbone="vgg16", layer="2_2", weights=str(tmp_path / "vgg.safetensors"))
+        vgg_features(backbone="vgg16", layer="2_2", weights=str(tmp_path / "vgg.safetensors"))
     with pytest.raises(UsageError, match="no such file"):
-        losses.VGGFeatures(weights=str(tmp_path / "absent.pth"))
+        vgg_features(weights=str(tmp_path / "absent.pth"))
 
 
 def test_vgg_weights_in_a_pickle_are_not_executed(tmp_path):
@@ -112,7 +114,7 @@ def test_vgg_weights_in_a_pickle_are_not_executed(tmp_path):
 
     torch.save({"0.weight": Bomb()}, tmp_path / "bomb.pth")
     with pytest.raises(SRGANError, match="cannot be read"):
-        losses.VGGFeatures(backbone="vgg16", layer="2_2", weights=str(tmp_path / "bomb.pth"))
+        vgg_features(backbone="vgg16", layer="2_2", weights=str(tmp_path / "bomb.pth"))
     assert not (tmp_path / "executed").exists()
 
 
@@ -124,40 +126,42 @@ def test_adversarial_losses_by_hand():
 
     # -log D(hr) - log(1 - D(sr)), the two terms of equation 2; and -log D(sr) of equation 6.
     d = -sum(log_sigmoid(2, 1)) / 2 - sum(log_sigmoid(1, -0.5)) / 2
-    assert losses.discriminator_loss(real, generated).item() == pytest.approx(d)
-    assert losses.generator_loss(generated).item() == pytest.approx(-sum(log_sigmoid(-1, 0.5)) / 2)
+    assert adversarial.discriminator_loss(real, generated).item() == pytest.approx(d)
+    assert adversarial.generator_loss(generated).item() == pytest.approx(-sum(log_sigmoid(-1, 0.5)) / 2)
 
     # relativistic: real against the mean generated (-0.25), generated against the mean real (1.5)
     d = -sum(log_sigmoid(2.25, 1.25)) / 2 - sum(log_sigmoid(2.5, 1.0)) / 2
     g = -sum(log_sigmoid(-2.25, -1.25)) / 2 - sum(log_sigmoid(-2.5, -1.0)) / 2
-    assert losses.discriminator_loss(real, generated, kind="relativistic").item() == pytest.approx(d)
-    assert losses.generator_loss(generated, kind="relativistic", real=real).item() == pytest.approx(g)
+    assert adversarial.discriminator_loss(real, generated, kind="relativistic").item() == pytest.approx(d)
+    assert adversarial.generator_loss(generated, kind="relativistic", real=real).item() == pytest.approx(g)
 
     d = ((1 + 0) / 2 + (1 + 0.25) / 2) / 2
-    assert losses.discriminator_loss(real, generated, kind="least_squares").item() == pytest.approx(d)
-    assert losses.generator_loss(generated, kind="least_squares").item() == pytest.approx((4 + 0.25) / 2 / 2)
+    assert adversarial.discriminator_loss(real, generated, kind="least_squares").item() == pytest.approx(d)
+    assert adversarial.generator_loss(generated, kind="least_squares").item() == pytest.approx((4 + 0.25) / 2 / 2)
 
-    assert losses.discriminator_loss(real, generated, kind="hinge").item() == pytest.approx((0 + 0) / 2 + (0 + 1.5) / 2)
-    assert losses.generator_loss(generated, kind="hinge").item() == pytest.approx(0.25)
+    assert adversarial.discriminator_loss(real, generated, kind="hinge").item() == pytest.approx(
+        (0 + 0) / 2 + (0 + 1.5) / 2
+    )
+    assert adversarial.generator_loss(generated, kind="hinge").item() == pytest.approx(0.25)
 
 
 def test_label_smoothing_lowers_the_target_of_real_crops_only():
     real, generated = torch.tensor([[2.0]]), torch.tensor([[-1.0]])
-    smooth = losses.discriminator_loss(real, generated, smoothing=0.1)
+    smooth = adversarial.discriminator_loss(real, generated, smoothing=0.1)
     by_hand = F.binary_cross_entropy(real.sigmoid(), torch.tensor([[0.9]])) + F.binary_cross_entropy(
         generated.sigmoid(), torch.tensor([[0.0]])
     )
     torch.testing.assert_close(smooth, by_hand)
 
 
-@pytest.mark.parametrize("kind", losses.ADVERSARIAL)
+@pytest.mark.parametrize("kind", adversarial.ADVERSARIAL)
 def test_adversarial_terms_pull_the_right_way(kind):
     """The generator wants higher logits on its crops; the discriminator wants the opposite."""
     real, generated = torch.zeros(4, 1, requires_grad=True), torch.zeros(4, 1, requires_grad=True)
-    losses.generator_loss(generated, kind=kind, real=real).backward()
+    adversarial.generator_loss(generated, kind=kind, real=real).backward()
     assert (generated.grad < 0).all()
     generated.grad = real.grad = None
-    losses.discriminator_loss(real, generated, kind=kind).backward()
+    adversarial.discriminator_loss(real, generated, kind=kind).backward()
     assert (real.grad < 0).all()
     if kind != "least_squares":  # at 0 its generated target is met
         assert (generated.grad > 0).all()
@@ -166,9 +170,9 @@ def test_adversarial_terms_pull_the_right_way(kind):
 def test_adversarial_losses_refuse_what_they_cannot_do():
     logits = torch.zeros(1, 1)
     for call in (
-        lambda: losses.generator_loss(logits, kind="relativistic"),
-        lambda: losses.generator_loss(logits, kind="wasserstein"),
-        lambda: losses.discriminator_loss(logits, logits, kind="hinge", smoothing=0.1),
+        lambda: adversarial.generator_loss(logits, kind="relativistic"),
+        lambda: adversarial.generator_loss(logits, kind="wasserstein"),
+        lambda: adversarial.discriminator_loss(logits, logits, kind="hinge", smoothing=0.1),
     ):
         with pytest.raises(ValueError, match="adversarial loss"):
             call()
@@ -176,8 +180,8 @@ def test_adversarial_losses_refuse_what_they_cannot_do():
 
 def test_losses_are_float32_for_bf16_inputs():
     half = torch.rand(1, 3, 8, 8).bfloat16()
-    assert losses.pixel_loss(half, half * 0.5, "mse").dtype == torch.float32
-    assert losses.generator_loss(torch.zeros(2, 1).bfloat16()).dtype == torch.float32
+    assert pixel.pixel_loss(half, half * 0.5, "mse").dtype == torch.float32
+    assert adversarial.generator_loss(torch.zeros(2, 1).bfloat16()).dtype == torch.float32
 
 
 def test_the_grid_loss_sees_a_grid_and_no_texture():
@@ -185,9 +189,9 @@ def test_the_grid_loss_sees_a_grid_and_no_texture():
     hr = torch.rand(2, 3, 48, 48)
     pattern = torch.rand(1, 3, 4, 4).tile(1, 1, 12, 12)
     noise = torch.rand(2, 3, 48, 48)
-    assert losses.grid_loss(hr, hr, 4) == 0
-    assert losses.grid_loss(hr + 0.3, hr, 4) == pytest.approx(0, abs=1e-9), "a shift of colour is no grid"
+    assert pixel.grid_loss(hr, hr, 4) == 0
+    assert pixel.grid_loss(hr + 0.3, hr, 4) == pytest.approx(0, abs=1e-9), "a shift of colour is no grid"
     expected = 0.01**2 * pattern[0, :, :4, :4].flatten(1).var(dim=1, correction=0).mean()
-    assert losses.grid_loss(hr + 0.01 * pattern, hr, 4) == pytest.approx(float(expected), rel=1e-3)
-    grid, texture = (losses.grid_loss(hr + 0.01 * added, hr, 4) for added in (pattern, noise))
+    assert pixel.grid_loss(hr + 0.01 * pattern, hr, 4) == pytest.approx(float(expected), rel=1e-3)
+    grid, texture = (pixel.grid_loss(hr + 0.01 * added, hr, 4) for added in (pattern, noise))
     assert grid > 10 * texture

@@ -10,9 +10,10 @@ import pytest
 import safetensors.torch
 import torch
 
-import foreign_networks
-from srgan_lit import Generator, checkpoint, load_generator, save_generator
-from srgan_lit.errors import SRGANError
+from helpers import foreign_networks
+from srgan_lit import Generator, load_generator, save_generator
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files import generator_file
 
 
 def small(seed: int = 0, **shape: Any) -> Generator:
@@ -36,7 +37,7 @@ def test_a_generator_comes_back_bit_for_bit(shape: dict[str, int], tmp_path: Pat
     assert isinstance(loaded, Generator)
     assert same(generator, loaded)
     assert not loaded.training
-    metadata = checkpoint.read_metadata(tmp_path / "g.safetensors")
+    metadata = generator_file.read_metadata(tmp_path / "g.safetensors")
     assert metadata.architecture == generator.architecture
     assert metadata.trained == {"iterations": 7}
     assert metadata.scores == {"y_shave4": {"psnr": 30.1}}
@@ -65,7 +66,7 @@ def test_every_way_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert same(load_generator(str(run / "generator.safetensors")), final)
     digest = hashlib.sha256((run / "generator.safetensors").read_bytes()).hexdigest()
     (run / "SHA256SUMS").write_text(f"{digest}  generator.safetensors\n")
-    monkeypatch.setattr(checkpoint, "BUNDLED", run)
+    monkeypatch.setattr(generator_file, "BUNDLED", run)
     assert same(load_generator("generator"), final)
 
 
@@ -122,7 +123,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def full(descriptor: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("srgan_lit.atomic.os.fsync", full)
+    monkeypatch.setattr("srgan_lit.common.atomic_files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_generator(tmp_path / "g.safetensors", small(2))
     monkeypatch.undo()
@@ -134,9 +135,9 @@ def test_a_blend_lies_between(tmp_path: Path) -> None:
     perceptual, faithful = small(1), small(2)
     save_generator(tmp_path / "generator.safetensors", perceptual)
     save_generator(tmp_path / "srresnet.safetensors", faithful)
-    assert same(checkpoint.load_blend(tmp_path, fidelity=0), perceptual)
-    assert same(checkpoint.load_blend(tmp_path, fidelity=1), faithful)
-    middle = checkpoint.load_blend(tmp_path, fidelity=0.25).state_dict()["trunk.0.norm1.running_var"]
+    assert same(generator_file.load_blend(tmp_path, fidelity=0), perceptual)
+    assert same(generator_file.load_blend(tmp_path, fidelity=1), faithful)
+    middle = generator_file.load_blend(tmp_path, fidelity=0.25).state_dict()["trunk.0.norm1.running_var"]
     ends = [generator.state_dict()["trunk.0.norm1.running_var"] for generator in (perceptual, faithful)]
     torch.testing.assert_close(middle, 0.75 * ends[0] + 0.25 * ends[1])
 
@@ -144,23 +145,26 @@ def test_a_blend_lies_between(tmp_path: Path) -> None:
 def test_a_blend_needs_two_of_one_shape(tmp_path: Path) -> None:
     save_generator(tmp_path / "generator.safetensors", small(1))
     with pytest.raises(SRGANError, match=r"no srresnet\.safetensors beside it"):
-        checkpoint.load_blend(tmp_path, fidelity=0.5)
+        generator_file.load_blend(tmp_path, fidelity=0.5)
     save_generator(tmp_path / "srresnet.safetensors", small(2, blocks=2))
     with pytest.raises(SRGANError, match="'blocks': 2"):
-        checkpoint.load_blend(tmp_path, fidelity=0.5)
+        generator_file.load_blend(tmp_path, fidelity=0.5)
 
 
 def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
-    from srgan_lit import images, metrics, sources, upscalers
+    from srgan_lit.data import sets
+    from srgan_lit.evaluation import metrics
+    from srgan_lit.pictures import tensors
+    from srgan_lit.upscaling import upscalers
 
     model, rule = upscalers.Network(load_generator("srresnet")), metrics.protocol("y_shave4")
-    pictures = sources.test_pairs("sample", 4)
+    pictures = sets.test_pairs("sample", 4)
     gains = []
     for index in range(len(pictures)):
         pair = pictures.load(index)
-        hr = images.from_pixels(pair.hr)
+        hr = tensors.from_pixels(pair.hr)
         ours, bicubic = (
-            metrics.psnr(images.from_pixels(each(pair.lr)), hr, rule, grey=pair.grey).item()
+            metrics.psnr(tensors.from_pixels(each(pair.lr)), hr, rule, grey=pair.grey).item()
             for each in (model, upscalers.Bicubic(4))
         )
         gains.append(ours - bicubic)
@@ -169,9 +173,9 @@ def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
 
 
 def test_a_generator_in_the_box_that_is_damaged_is_refused(tmp_path, monkeypatch):
-    for path in checkpoint.BUNDLED.iterdir():
+    for path in generator_file.BUNDLED.iterdir():
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path)
+    monkeypatch.setattr(generator_file, "BUNDLED", tmp_path)
     content = bytearray((tmp_path / "srresnet.safetensors").read_bytes())
     content[-1] ^= 1  # a weight that is a number all the same
     (tmp_path / "srresnet.safetensors").write_bytes(content)

@@ -11,10 +11,13 @@ import pytest
 import safetensors.torch
 import torch
 
-import foreign_networks as theirs
-from mutations import attack
-from srgan_lit import Generator, checkpoint, convert, load_generator, losses, resume, save_generator
-from srgan_lit.errors import SRGANError
+from helpers import foreign_networks as theirs
+from helpers.mutations import attack
+from srgan_lit import Generator, convert, load_generator, save_generator
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files import generator_file
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.training import resume
 
 
 def generator() -> Generator:
@@ -111,7 +114,7 @@ def test_code_in_a_pickle_is_not_executed_by_any_reader(reader, zipped, tmp_path
                 "model": lambda: load_generator(tmp_path / "model.ckpt"),
                 "init": lambda: load_generator(tmp_path),
                 "resume": lambda: resume.newest_whole(tmp_path),
-                "perceptual": lambda: losses.VGGFeatures(layer="1_1", weights=str(tmp_path / "model.pth")),
+                "perceptual": lambda: vgg_features(layer="1_1", weights=str(tmp_path / "model.pth")),
             }[reader]()
     assert not marker.exists()
     torch.load(tmp_path / "model.ckpt", weights_only=False)
@@ -119,7 +122,7 @@ def test_code_in_a_pickle_is_not_executed_by_any_reader(reader, zipped, tmp_path
 
 
 def test_lightning_reads_checkpoints_as_carefully(tmp_path):
-    from srgan_lit.run_directory import WholeCheckpointIO
+    from srgan_lit.training.run_files import WholeCheckpointIO
 
     (tmp_path / "last.ckpt").write_bytes(saved({"extra": Code(tmp_path / "executed")}))
     with pytest.raises(Exception, match="weights_only"):
@@ -257,4 +260,4 @@ def test_a_compressed_checkpoint_is_not_inflated(tmp_path, capsys):
     assert convert.main([str(tmp_path / "theirs.pth"), "-o", str(tmp_path / "ours.safetensors")]) == 1
     assert "compressed" in capsys.readouterr().err
     with pytest.raises(SRGANError, match="compressed"):
-        checkpoint.load_generator((tmp_path / "theirs.pth").rename(tmp_path / "a.ckpt"))
+        generator_file.load_generator((tmp_path / "theirs.pth").rename(tmp_path / "a.ckpt"))

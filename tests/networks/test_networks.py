@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from srgan_lit import bicubic, images
-from srgan_lit.discriminator import Discriminator, frozen
-from srgan_lit.generator import Generator, fold_batchnorm_
-from srgan_lit.initialisation import icnr_, interpolation_
-from srgan_lit.pictures import read_picture
-from srgan_lit.sources import SAMPLE
+from srgan_lit.data.sets import SAMPLE
+from srgan_lit.networks.discriminator import Discriminator, frozen
+from srgan_lit.networks.initialisation import icnr_, interpolation_
+from srgan_lit.networks.srresnet import Generator, fold_batchnorm_
+from srgan_lit.pictures import bicubic, tensors
+from srgan_lit.pictures.rgb8 import read_picture
 
 
 def randomised(generator: Generator) -> Generator:
@@ -117,7 +117,7 @@ def test_a_start_as_interpolation_is_one(scale, tail):
     photo = bicubic.crop_to_multiple(read_picture(SAMPLE / "test" / "chelsea.png").pixels, 8)
     lr = bicubic.shrink(photo, scale)
     with torch.no_grad():
-        sr = images.to_pixels(generator(images.from_pixels(lr)))
+        sr = tensors.to_pixels(generator(tensors.from_pixels(lr)))
 
     def error(made):
         inside = np.s_[16:-16, 16:-16]

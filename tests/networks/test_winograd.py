@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan_lit import Generator, baseline, upscale, winograd, workloads
-from srgan_lit.losses import VGGFeatures
-from srgan_lit.winograd import Conv3x3
+from srgan_lit import Generator, enlarge
+from srgan_lit.benchmarking import textbook, workloads
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks import winograd
+from srgan_lit.networks.winograd import Conv3x3
 
 
 def random(*shape, dtype=torch.float64):
@@ -107,12 +109,12 @@ def test_learning_half_precision_and_contiguous_go_the_plain_way(taken):
 def test_features_and_the_upscaler_take_it_and_the_textbook_does_not(taken):
     generator = Generator(blocks=1).eval()
     pixels = (random(48, 48, 3).abs() * 255).clamp(0, 255).to(torch.uint8).numpy()
-    baseline.enlarge(pixels, generator, tile=0)
+    textbook.enlarge(pixels, generator, tile=0)
     small = workloads.Settings(device=torch.device("cpu"), blocks=1, batch=2, side=48, tile=24)
-    textbook = workloads.adversarial_training(small)[1]
-    textbook.adversarial(torch.rand(2, 3, 24, 24), torch.rand(2, 3, 96, 96))
+    training = workloads.adversarial_training(small)[1]
+    training.adversarial(torch.rand(2, 3, 24, 24), torch.rand(2, 3, 96, 96))
     assert not taken
-    upscale(pixels, generator)
+    enlarge(pixels, generator)
     assert len(taken) == 2  # the convolutions before both shuffles
-    VGGFeatures(weights="random")(channels_last(torch.rand(2, 3, 96, 96)))
+    vgg_features(weights="random")(channels_last(torch.rand(2, 3, 96, 96)))
     assert len(taken) == 2 + 5  # 2_2 and 3_1 to 3_4; 4_* have too few tiles in 2 pictures, and 5_* are 6x6

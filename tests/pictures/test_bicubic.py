@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from conftest import ROOT
-from srgan_lit import bicubic, pictures
+from srgan_lit.pictures import bicubic, rgb8
 
 DATA = Path(os.environ.get("SRGAN_LIT_DATA", ROOT.parent / "shared" / "data"))
 
@@ -97,5 +97,5 @@ def test_published_lr_files_come_out_to_the_byte(name):
     if not folder.is_dir():
         pytest.skip("needs Set5 and Set14 in SRGAN_LIT_DATA")
     for path in sorted((folder / "HR").iterdir()):
-        hr, lr = pictures.read_picture(path), pictures.read_picture(folder / "LRx4" / path.name)
+        hr, lr = rgb8.read_picture(path), rgb8.read_picture(folder / "LRx4" / path.name)
         assert np.array_equal(bicubic.shrink(hr.pixels, 4), lr.pixels), path.name

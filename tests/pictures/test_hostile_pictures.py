@@ -1,7 +1,6 @@
 """Mutated pictures through the real commands: enlarged, or refused in one line that names the file; nothing worse."""
 
 import contextlib
-import importlib
 import io
 import itertools
 import struct
@@ -14,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from mutations import attack, hung_after
-from srgan_lit import packed, pictures, sources
-from srgan_lit.config import DataConfig
-from srgan_lit.errors import SRGANError
+from helpers.mutations import attack, hung_after
+from srgan_lit import upscale
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import packed_cache, sets
+from srgan_lit.pictures import rgb8
 
-upscale = importlib.import_module("srgan_lit.upscale")  # the package has a function of this name
 RNG = np.random.default_rng(0)
 RGB = Image.fromarray(RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8))
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -121,8 +121,8 @@ def test_prepare_packs_what_is_whole_and_names_what_is_not(times, tmp_path):
     def check(content):
         name = f"bad{FORMATS[next(numbers) % len(FORMATS)]}.png"
         (folder / name).write_bytes(content)
-        found = sources.training_sources(DataConfig(name="folder", root=str(folder)))
-        cache = packed.open_packed(found, scale=4, label="set", cache=tmp_path / "cache")
+        found = sets.training_sources(DataConfig(name="folder", root=str(folder)))
+        cache = packed_cache.open_packed(found, scale=4, label="set", cache=tmp_path / "cache")
         assert set(cache.names) | set(cache.bad) == {source.name for source in found}
         assert np.array_equal(cache.hr(cache.names.index("whole.png")), np.asarray(RGB)[:, :8])
         for bad, reason in cache.bad.items():
@@ -179,7 +179,7 @@ def test_bombs_are_refused_before_they_grow(name, tmp_path, capsys):
         assert len(errors) == 1
         assert said in errors[0]
         with contextlib.suppress(SRGANError):  # what training reads is the first frame, which may be one
-            assert pictures.read_picture(tmp_path / name).pixels.shape in {(4, 4, 3), (4000, 4000, 3)}
+            assert rgb8.read_picture(tmp_path / name).pixels.shape in {(4, 4, 3), (4000, 4000, 3)}
 
     attack([b"bomb"], check, times=1)
     assert not list((tmp_path / "out").glob("*"))
@@ -195,9 +195,9 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
     RGB.save(eps, "EPS")
     assert upscale.main([str(eps), "-o", str(tmp_path / "out"), "--model", "bicubic"]) == 1
     with pytest.raises(SRGANError, match=r"photo\.png: not a readable picture"):
-        pictures.read_picture(eps)
+        rgb8.read_picture(eps)
     with pytest.raises(SRGANError, match=r"photo\.png"):
-        sources.size_of(eps)
+        sets.size_of(eps)
     assert started == []
 
 

@@ -15,8 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
-from srgan_lit import runs
-from srgan_lit.train import CONF, configuration
+from srgan_lit.config.composition import CONF, configuration
+from srgan_lit.sweeps import run_table
 
 SHORT = [
     "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data=folder", "data.crop=32",
@@ -127,10 +127,10 @@ def test_the_objective_says_which_run_is_the_best(tmp_path):
         written_run(folder / "2", 28, 0.2, objective)
         written_run(folder / "10", 20, 0.1, objective)
         written_run(folder / "11", None, None, objective)  # not finite
-        found = runs.read([folder])
+        found = run_table.read([folder])
         assert found[0].name == best
         assert found[-1].name == "11"
-    assert [run.name for run in runs.find(tmp_path / "psnr")] == ["0", "2", "10", "11"]
+    assert [run.name for run in run_table.find(tmp_path / "psnr")] == ["0", "2", "10", "11"]
 
 
 # ------------------------------------------------------------------ Optuna
@@ -176,7 +176,7 @@ def test_an_optuna_sweep_survives_divergence_and_a_second_call_adds_trials(photo
 
 def test_a_study_in_two_calls_draws_what_it_draws_in_one(tmp_path):
     optuna = optuna_or_skip()
-    from srgan_lit.sampling import ContinuedTPE
+    from srgan_lit.sweeps.optuna_sampler import ContinuedTPE
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -222,7 +222,7 @@ def test_every_trial_of_a_sweep_composes(name):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 
-    from srgan_lit import checks
+    from srgan_lit.config import combinations
 
     cfg = hydra_of(f"sweep={name}", "run_dir=runs/test")
     assert cfg.hydra.sweeper.storage.startswith("sqlite:///")
@@ -236,7 +236,7 @@ def test_every_trial_of_a_sweep_composes(name):
         cfg = hydra_of(*base, f"sweep={name}", "run_dir=runs/test", *trial)
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
-        checks.check(configuration(cfg), set_by_user=[*base[0].split("=")[:1], *space])
+        combinations.check(configuration(cfg), set_by_user=[*base[0].split("=")[:1], *space])
 
 
 # ------------------------------------------------------------------ clusters

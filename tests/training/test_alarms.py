@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from srgan_lit import alarms, losses
-from srgan_lit.config import AdversarialConfig
-from srgan_lit.module import SRGANModule
+from srgan_lit.config.schema import AdversarialConfig
+from srgan_lit.losses import adversarial
+from srgan_lit.training.callbacks import discriminator_alarms
+from srgan_lit.training.module import SRGANModule
 
-KINDS = [(kind, 0.0) for kind in losses.ADVERSARIAL] + [
+KINDS = [(kind, 0.0) for kind in adversarial.ADVERSARIAL] + [
     ("standard", 0.1),
     ("relativistic", 0.1),
     ("least_squares", 0.2),
@@ -20,14 +21,14 @@ def test_bounds_are_those_of_the_loss(kind, smoothing):
 
     def loss(real, generated):
         real, generated = torch.tensor([[real]]), torch.tensor([[generated]])
-        return losses.discriminator_loss(real, generated, kind=kind, smoothing=smoothing).item()
+        return adversarial.discriminator_loss(real, generated, kind=kind, smoothing=smoothing).item()
 
     logits = [x / 20 for x in range(-300, 301)]
     right = min(loss(real, -15.0 if kind != "least_squares" else 0.0) for real in logits)
     same = min(loss(logit, logit) for logit in logits)
     if kind == "relativistic":  # it compares: the same logit says (1/2, 1/2) whatever it is
         right, same = min(loss(real, 0.0) for real in logits), loss(0.0, 0.0)
-    expected = alarms.bounds(AdversarialConfig(iterations=1, loss=kind, label_smoothing=smoothing))
+    expected = discriminator_alarms.bounds(AdversarialConfig(iterations=1, loss=kind, label_smoothing=smoothing))
     assert expected == pytest.approx((right, same), abs=2e-3)
 
 
@@ -55,7 +56,7 @@ class Trainer:
 def played(series, config):
     """The alarms of a series of discriminator losses, one an iteration."""
     board, module = Board(), Iterations()
-    watch = alarms.Alarms([board], config, every=1)
+    watch = discriminator_alarms.Alarms([board], config, every=1)
     for iteration, loss in enumerate(series, start=1):
         module.global_step = iteration
         module.values = {
@@ -71,10 +72,9 @@ def test_each_event_is_told_once_and_again_when_it_comes_again(caplog):
     config = AdversarialConfig(iterations=100)  # a window of 10
     healthy, wins, blind, lost = [0.7] * 20, [0.01] * 40, [1.386] * 20, [9.0] * 20
     told = played(healthy + wins + healthy + wins + blind + lost + [float("nan")] * 10, config)
-    assert told == [
-        (alarms.WINS, 30), (alarms.WINS, 90), (alarms.BLIND, 130), (alarms.LOST, 150),
-    ]  # fmt: skip
-    assert caplog.text.count(alarms.WINS) == 2
+    wins, blind, lost = discriminator_alarms.WINS, discriminator_alarms.BLIND, discriminator_alarms.LOST
+    assert told == [(wins, 30), (wins, 90), (blind, 130), (lost, 150)]
+    assert caplog.text.count(discriminator_alarms.WINS) == 2
     assert "label_smoothing" in caplog.text, "what to do about it"
 
 

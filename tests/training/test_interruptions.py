@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tiny_runs import BOTH, assert_same_run, command, resume, run, signal_at, start
+from helpers.tiny_runs import BOTH, assert_same_run, command, resume, run, signal_at, start
 
 EMA = ["optimization.ema=0.9", "optimization.clip_gradients=1.0"]
 

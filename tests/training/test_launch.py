@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tiny_runs import BOTH, command, rows, run, start, tensors_close, tensors_equal, train, wait_for
+from helpers.tiny_runs import BOTH, command, rows, run, start, tensors_close, tensors_equal, train, wait_for
 
 PRETRAIN = ["phase=pretrain", "phase.pretrain.iterations=2", "phase.pretrain.warmup=0"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu"]

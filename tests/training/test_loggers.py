@@ -31,7 +31,7 @@ def _without_key(monkeypatch, tmp_path):
 
 
 def test_metrics_csv_goes_on_behind_the_rows_of_a_stopped_run(tmp_path):
-    from srgan_lit.run_directory import ContinuedCSVLogger
+    from srgan_lit.training.run_files import ContinuedCSVLogger
 
     logger = ContinuedCSVLogger(tmp_path, iteration=0)
     for step in (1, 2, 3):
@@ -43,7 +43,7 @@ def test_metrics_csv_goes_on_behind_the_rows_of_a_stopped_run(tmp_path):
 
 
 def test_a_new_run_begins_a_new_curve(tmp_path):
-    from srgan_lit.run_directory import ContinuedCSVLogger
+    from srgan_lit.training.run_files import ContinuedCSVLogger
 
     (tmp_path / "metrics.csv").write_text("step,train/mse\n1,0.5\n")
     ContinuedCSVLogger(tmp_path, iteration=0).log_metrics({"train/mse": 0.1}, step=1)
@@ -98,10 +98,10 @@ SHORT = (
 
 
 def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_path, photos, caplog):
-    from srgan_lit import training
+    from srgan_lit.training import run
 
     caplog.set_level("INFO")
-    training.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
+    run.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     assert f"wandb sync {written.parent}" in caplog.text
     records = wandb_records(written)
@@ -144,7 +144,7 @@ def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_p
 def test_a_wandb_that_dies_in_the_middle_never_stops_a_training(tmp_path, photos, caplog, monkeypatch):
     import wandb
 
-    from srgan_lit import training
+    from srgan_lit.training import run
 
     calls = []
 
@@ -153,7 +153,7 @@ def test_a_wandb_that_dies_in_the_middle_never_stops_a_training(tmp_path, photos
         raise BrokenPipeError("the service went away")
 
     monkeypatch.setattr(wandb.Run, "log", fail)
-    training.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
+    run.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
     assert (tmp_path / "run" / "generator.safetensors").is_file()
     assert caplog.text.count("the service went away") == 1, "said once"
     assert len(calls) == 1, "and not tried again"
@@ -162,22 +162,22 @@ def test_a_wandb_that_dies_in_the_middle_never_stops_a_training(tmp_path, photos
 def test_wandb_that_does_not_start_never_stops_a_training(tmp_path, caplog, monkeypatch):
     import wandb
 
-    from srgan_lit import dashboard
+    from srgan_lit.training import dashboards
 
     def fail(*_, **__):
         raise wandb.errors.CommError("no route")
 
     monkeypatch.setattr(wandb, "init", fail)
-    assert dashboard.dashboards(config(tmp_path, "wandb")) == []
+    assert dashboards.dashboards(config(tmp_path, "wandb")) == []
     assert "no route" in caplog.text
 
 
 def test_a_resumed_run_goes_on_with_its_wandb_run(tmp_path):
-    from srgan_lit import dashboard
+    from srgan_lit.training import dashboards
 
     def run_id(*overrides):
-        (board,) = dashboard.dashboards(config(tmp_path, "wandb", *overrides))
-        dashboard.finish()
+        (board,) = dashboards.dashboards(config(tmp_path, "wandb", *overrides))
+        dashboards.finish()
         return board.version
 
     first = run_id()
@@ -187,7 +187,7 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(tmp_path):
 
 def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    from srgan_lit import build
+    from srgan_lit.training import build
 
     for logger in build.loggers(config(tmp_path, "tensorboard"), iteration=0):
         logger.log_metrics({"train/mse": 0.25}, step=7)
@@ -204,5 +204,5 @@ def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):
 
 
 def test_wandb_is_imported_only_when_asked_for():
-    code = "import sys, srgan_lit.training; sys.exit('wandb' in sys.modules)"
+    code = "import sys, srgan_lit.training.run; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

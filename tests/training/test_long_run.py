@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from tiny_runs import command, rows
+from helpers.tiny_runs import command, rows
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ import lightning as L
 import pytest
 import torch
 
-from srgan_lit import schedules
-from srgan_lit.callbacks import GeneratorFiles
-from srgan_lit.checkpoint import load_generator, read_metadata
-from srgan_lit.config import ScheduleConfig
-from srgan_lit.module import SRGANModule
-from tiny_training import fit, make, plan, same, snapshot
+from helpers.tiny_training import fit, make, plan, same, snapshot
+from srgan_lit.config.schema import ScheduleConfig
+from srgan_lit.model_files.generator_file import load_generator, read_metadata
+from srgan_lit.training import schedules
+from srgan_lit.training.callbacks.generator_files import GeneratorFiles
+from srgan_lit.training.module import SRGANModule
 
 
 class Watch(L.Callback):

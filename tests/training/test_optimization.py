@@ -6,12 +6,12 @@ import lightning as L
 import pytest
 import torch
 
-from srgan_lit.callbacks import GeneratorFiles
-from srgan_lit.checkpoint import load_generator
-from srgan_lit.divergence import LIMIT, StopWhenDiverged
-from srgan_lit.errors import SRGANError
-from srgan_lit.precision import ScalerPerOptimizer
-from tiny_training import Pictures, fit, make, plan, same, snapshot
+from helpers.tiny_training import Pictures, fit, make, plan, same, snapshot
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files.generator_file import load_generator
+from srgan_lit.training.callbacks.generator_files import GeneratorFiles
+from srgan_lit.training.callbacks.stop_on_divergence import LIMIT, StopWhenDiverged
+from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 
 FLOATS = (torch.float32, torch.float64)
 

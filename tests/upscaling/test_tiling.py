@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import foreign_networks
-from srgan_lit import Generator, tiling
-from srgan_lit.inference import accelerate
-from srgan_lit.resampling import Bicubic
+from helpers import foreign_networks
+from srgan_lit import Generator
+from srgan_lit.upscaling import tiling
+from srgan_lit.upscaling.bicubic_tensors import Bicubic
+from srgan_lit.upscaling.fast_generator import accelerate
 
 sides = st.integers(1, 40)
 

@@ -23,11 +23,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import foreign_networks
 import srgan_lit.upscale
-from srgan_lit import Generator, app, app_jobs, save_generator
-from srgan_lit.app_jobs import Full, Job, Jobs, Options
-from srgan_lit.preview import Preview
+from helpers import foreign_networks
+from srgan_lit import Generator, app, save_generator
+from srgan_lit.web import jobs
+from srgan_lit.web.jobs import Full, Job, Jobs, Options
+from srgan_lit.web.preview import Preview
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
 pytest.importorskip("starlette", reason="the extra app is not installed")
@@ -201,7 +202,7 @@ def test_the_slider_gets_upright_pictures_that_browsers_show(server: Server) -> 
 def test_a_preview_of_a_very_large_picture_is_shrunk_in_bands(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, channels: int
 ) -> None:
-    monkeypatch.setattr("srgan_lit.preview.MOST_PIXELS", 1000)
+    monkeypatch.setattr("srgan_lit.web.preview.MOST_PIXELS", 1000)
     whole = drawn(100, 90, channels)
     preview = Preview(100, 90)
     for top, bottom in ((0, 1), (1, 40), (40, 41), (41, 100)):
@@ -432,16 +433,16 @@ def test_who_goes_away_while_sending_leaves_nothing(server: Server) -> None:
 
 
 def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_jobs, "KEPT", 2)
+    monkeypatch.setattr(jobs, "KEPT", 2)
 
     def work(job: Job) -> None:
         job.go_on()
         shutil.copy(job.source, job.result)
 
-    jobs = Jobs(tmp_path, work, most=10)
+    queue = Jobs(tmp_path, work, most=10)
 
     def done(size: int = 10) -> Job:
-        with jobs.receiving("a", ".png", Options(model="m")) as job:
+        with queue.receiving("a", ".png", Options(model="m")) as job:
             job.source.write_bytes(bytes(size))
         until(lambda: job.ended)
         return job
@@ -451,21 +452,21 @@ def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytes
 
     one, two, three = done(), done(), done()
     assert here(two, three)
-    assert jobs.find(one.id) is None
-    monkeypatch.setattr(app_jobs, "KEPT_BYTES", 100)
+    assert queue.find(one.id) is None
+    monkeypatch.setattr(jobs, "KEPT_BYTES", 100)
     large = done(90)
     assert here(three, large)
     larger = done(101)
     assert here(larger)  # the newest stays, or it could not be fetched
-    monkeypatch.setattr(app_jobs, "KEPT_SECONDS", -1)
+    monkeypatch.setattr(jobs, "KEPT_SECONDS", -1)
     old = done()
     assert here()
-    assert jobs.find(old.id) is None
-    monkeypatch.setattr(app_jobs, "KEPT_SECONDS", 3600)
-    monkeypatch.setattr(app_jobs, "GONE_SECONDS", -1)  # nobody has asked for it lately
+    assert queue.find(old.id) is None
+    monkeypatch.setattr(jobs, "KEPT_SECONDS", 3600)
+    monkeypatch.setattr(jobs, "GONE_SECONDS", -1)  # nobody has asked for it lately
     done()
     assert here()
-    jobs.stop()
+    queue.stop()
 
 
 def test_a_fault_of_one_job_does_not_end_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -651,4 +652,4 @@ def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any
     browser.switch_to.window(browser.window_handles[0])
     started = time.monotonic()
     until(lambda: not server.kept())
-    assert time.monotonic() - started < app_jobs.GONE_SECONDS / 10  # not for want of being asked
+    assert time.monotonic() - started < jobs.GONE_SECONDS / 10  # not for want of being asked

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Adam
 
-from srgan_lit import bicubic, images, losses, tiling
-from srgan_lit.discriminator import Discriminator
-from srgan_lit.generator import Generator
-from srgan_lit.pictures import read_picture
+from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic, tensors
+from srgan_lit.pictures.rgb8 import read_picture
+from srgan_lit.upscaling import tiling
 
 
 def forward(generator: Generator, lr: Tensor) -> Tensor:
@@ -42,7 +45,7 @@ class TextbookTraining:
         self,
         generator: Generator,
         discriminator: Discriminator | None = None,
-        perceptual: losses.PerceptualLoss | None = None,
+        perceptual: PerceptualLoss | None = None,
     ) -> None:
         self.generator = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
         self.generator_adam = Adam(self.generator.parameters(), lr=1e-4)
@@ -55,31 +58,31 @@ class TextbookTraining:
     def pretrain(self, lr: Tensor, hr: Tensor) -> None:
         """One update of the generator by the mean squared error."""
         self.generator_adam.zero_grad()
-        losses.pixel_loss(forward(self.generator, lr), hr, "mse").backward()
+        pixel.pixel_loss(forward(self.generator, lr), hr, "mse").backward()
         self.generator_adam.step()
 
     def adversarial(self, lr: Tensor, hr: Tensor) -> None:
         """One update of each network: VGG features and 1e-3 of the adversarial term."""
         self.discriminator_adam.zero_grad()
         generated = self.discriminator(forward(self.generator, lr).detach())
-        losses.discriminator_loss(self.discriminator(hr), generated).backward()
+        adversarial.discriminator_loss(self.discriminator(hr), generated).backward()
         self.discriminator_adam.step()
 
         self.generator_adam.zero_grad()
         sr = forward(self.generator, lr)
         perceptual = F.mse_loss(self.features(sr).float(), self.features(hr).detach().float())
-        (perceptual + 1e-3 * losses.generator_loss(self.discriminator(sr))).backward()
+        (perceptual + 1e-3 * adversarial.generator_loss(self.discriminator(sr))).backward()
         self.generator_adam.step()
 
 
 @torch.no_grad()
 def enlarge(pixels: NDArray[np.uint8], generator: Generator, *, tile: int) -> NDArray[np.uint8]:
     """(h, w, 3) to (scale*h, scale*w, 3), both uint8, by a generator in ``eval()``; ``tile`` 0 is the whole at once."""
-    lr = images.from_pixels(pixels).contiguous().to(next(generator.parameters()).device)
+    lr = tensors.from_pixels(pixels).contiguous().to(next(generator.parameters()).device)
     if not tile:
-        return images.to_pixels(forward(generator, lr))
+        return tensors.to_pixels(forward(generator, lr))
     halo = math.ceil(generator.receptive_radius)
-    return images.to_pixels(
+    return tensors.to_pixels(
         tiling.tiled(functools.partial(forward, generator), lr, scale=generator.scale, tile=tile, halo=halo)
     )
 

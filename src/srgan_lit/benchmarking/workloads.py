@@ -19,15 +19,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from srgan_lit import baseline, datamodule, images, sources, upscaling
-from srgan_lit.config import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig, WeightsConfig
-from srgan_lit.costs import counting
-from srgan_lit.datasets import Batch, CropBatches
-from srgan_lit.discriminator import Discriminator
-from srgan_lit.generator import Generator
-from srgan_lit.losses import PerceptualLoss, VGGFeatures
-from srgan_lit.module import Minimised, SRGANModule
-from srgan_lit.pictures import read_picture, write_png
+from srgan_lit.benchmarking import textbook
+from srgan_lit.benchmarking.multiply_adds import counting
+from srgan_lit.config.schema import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig, WeightsConfig
+from srgan_lit.data import datamodule, sets
+from srgan_lit.data.samples import Batch, CropBatches
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import tensors
+from srgan_lit.pictures.rgb8 import read_picture, write_png
+from srgan_lit.training.module import Minimised, SRGANModule
+from srgan_lit.upscaling import engine
 
 CROP, SCALE = 96, 4
 LOADED = 16  # samples in a batch of the loader: the paper's, whatever is trained on
@@ -149,23 +153,23 @@ def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None]
     )
 
 
-def pretraining(settings: Settings) -> tuple[Steps, baseline.TextbookTraining]:
+def pretraining(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:
     """Both ways to pretrain, from the same weights."""
     generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
-    return Steps(generator=generator, phase=phase).prepare(), baseline.TextbookTraining(generator)
+    return Steps(generator=generator, phase=phase).prepare(), textbook.TextbookTraining(generator)
 
 
-def adversarial_training(settings: Settings) -> tuple[Steps, baseline.TextbookTraining]:
+def adversarial_training(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:
     """Both ways to train adversarially, from the same weights. VGG's are random: the arithmetic is the same."""
     generator, discriminator = (
         network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
     )
-    perceptual = PerceptualLoss(VGGFeatures(weights="random").to(settings.device))
+    perceptual = PerceptualLoss(vgg_features(weights="random").to(settings.device))
     phase = PhaseConfig(name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=WeightsConfig())
     ours = Steps(generator=generator, discriminator=discriminator, perceptual=perceptual, phase=phase)
-    return ours.prepare(), baseline.TextbookTraining(generator, discriminator, perceptual)
+    return ours.prepare(), textbook.TextbookTraining(generator, discriminator, perceptual)
 
 
 def pretrain(settings: Settings) -> Iterator[Workload]:
@@ -186,22 +190,22 @@ def adversarial(settings: Settings) -> Iterator[Workload]:
 def inference(settings: Settings) -> Iterator[Workload]:
     """A picture enlarged at once, and in tiles; 8-bit pixels in and out."""
     generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device).eval()
-    enlarger = upscaling.Enlarger(generator, device=settings.device)
-    photo = read_picture(sources.SAMPLE / "test" / "astronaut.png").pixels
+    enlarger = engine.Enlarger(generator, device=settings.device)
+    photo = read_picture(sets.SAMPLE / "test" / "astronaut.png").pixels
     pixels = photo[: settings.side, : settings.side]
     with torch.no_grad(), counting(generator) as count:
-        generator(images.from_pixels(pixels).to(settings.device))
+        generator(tensors.from_pixels(pixels).to(settings.device))
     megapixels = pixels.shape[0] * pixels.shape[1] * SCALE**2 / 1e6
 
     def ours(tile: int) -> NDArray[np.uint8]:
-        return np.concatenate(list(upscaling.bands(pixels, enlarger, tile=tile)))
+        return np.concatenate(list(engine.bands(pixels, enlarger, tile=tile)))
 
     for name, tile in (("inference, whole", 0), (f"inference, tiles of {settings.tile}", settings.tile)):
         yield Workload(
             name=name,
             unit="megapixels",
             ours=clocked(lambda tile=tile: ours(tile), settings.device),  # type: ignore[misc]
-            textbook=clocked(lambda tile=tile: baseline.enlarge(pixels, generator, tile=tile), settings.device),  # type: ignore[misc]
+            textbook=clocked(lambda tile=tile: textbook.enlarge(pixels, generator, tile=tile), settings.device),  # type: ignore[misc]
             work=megapixels,
             textbook_work=megapixels,
             multiply_adds=count.multiply_adds,  # of the whole: what tiles compute twice is their cost
@@ -214,7 +218,7 @@ def inference(settings: Settings) -> Iterator[Workload]:
 def write_patches(folder: Path, count: int) -> None:
     """``count`` PNG files of 160x160 as CUFED has them, cut from the embedded pictures."""
     random = np.random.default_rng(0)
-    photos = [read_picture(path).pixels for path in sources.find_pictures(sources.SAMPLE / "test")]
+    photos = [read_picture(path).pixels for path in sets.find_pictures(sets.SAMPLE / "test")]
     photos = [photo for photo in photos if min(photo.shape[:2]) >= 160]
     for number in range(count):
         photo = photos[number % len(photos)]
@@ -237,7 +241,7 @@ def decoding(data: datamodule.SRDataModule, folder: Path, *, batches: int, worke
     theirs = data.train_dataloader().dataset
     assert isinstance(theirs, CropBatches)
     chosen = [theirs.packed.names[at] for at in theirs.chosen]
-    decoded = baseline.Decoded([folder / name for name in chosen], scale=SCALE)
+    decoded = textbook.Decoded([folder / name for name in chosen], scale=SCALE)
     dataset = CropBatches(
         decoded,  # type: ignore[arg-type]  # has what CropBatches asks for
         range(len(chosen)),
@@ -274,7 +278,7 @@ def _growth(folder: Path, part: Path, settings: Settings) -> dict[str, float]:
     taken = []
     for each in (part, part, folder):  # the first pass warms the allocator
         before = anonymous_bytes()
-        data = opened(each, batches=math.ceil(len(sources.find_pictures(each)) / LOADED))
+        data = opened(each, batches=math.ceil(len(sets.find_pictures(each)) / LOADED))
         _drain(data.train_dataloader())
         taken.append(anonymous_bytes() - before)
     pixels = (settings.pictures - settings.pictures // 4) * 160 * 160 * 3

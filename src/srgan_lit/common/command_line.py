@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from srgan_lit import faults
-from srgan_lit.errors import SRGANError
+from srgan_lit.common import machine_errors
+from srgan_lit.common.errors import SRGANError
 
 
 def parser(command: str, description: str, *, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -49,6 +49,6 @@ def run(
     except (SRGANError, OSError, MemoryError) as error:
         if arguments.debug:
             raise
-        said = error if isinstance(error, SRGANError) else faults.explain(error)
+        said = error if isinstance(error, SRGANError) else machine_errors.explain(error)
         complain(f"error: {said}")
         return said.exit_status if said else 1

@@ -14,7 +14,7 @@ def environment() -> dict[str, str]:
     """Versions, the device, and the commit of a source checkout (``+`` where files differ from it)."""
     found = {name: importlib.metadata.version(name) for name in _SHOWN if _installed(name)}
     found |= {"python": platform.python_version(), "system": platform.platform(), "device": _device()}
-    commit = _commit(Path(__file__).resolve().parents[2])
+    commit = _commit(Path(__file__).resolve().parents[3])
     return found | ({"git_commit": commit} if commit else {})
 
 

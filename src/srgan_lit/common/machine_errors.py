@@ -3,7 +3,7 @@
 import errno
 import re
 
-from srgan_lit.errors import SRGANError
+from srgan_lit.common.errors import SRGANError
 
 _ROOM = "make room there, or name a folder on another disk"
 _RIGHTS = "change its permissions, or name another folder"

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from srgan_lit.errors import SRGANError
+from srgan_lit.common.errors import SRGANError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from srgan_lit.config import TrainConfig
-from srgan_lit.errors import UsageError
-from srgan_lit.processes import processors
+from srgan_lit.common.errors import UsageError
+from srgan_lit.common.worker_processes import processors
+from srgan_lit.config.schema import TrainConfig
 
 SMALLEST_JUDGED = 16  # the discriminator halves four times
 

@@ -14,8 +14,8 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
-from srgan_lit.config import TrainConfig
-from srgan_lit.errors import UsageError
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.schema import TrainConfig
 
 
 def known_keys(cls: type = TrainConfig, prefix: str = "") -> list[str]:

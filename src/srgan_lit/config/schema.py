@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from srgan_lit.errors import UsageError
+from srgan_lit.common.errors import UsageError
 
 _REFUSE_UNKNOWN = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 

@@ -16,8 +16,8 @@ from typing import IO, TypeVar
 
 from tqdm import tqdm
 
-from srgan_lit.errors import SRGANError
-from srgan_lit.pictures import SUFFIXES
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.pictures.rgb8 import SUFFIXES
 
 # Pictures are compressed already: an archive of them does not grow much, and a bomb does.
 GROWTH = 20

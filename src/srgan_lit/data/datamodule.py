@@ -12,12 +12,13 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
-from srgan_lit import images, packed, sources
-from srgan_lit.config import DataConfig
-from srgan_lit.datasets import Batch, CropBatches, WholePairs
-from srgan_lit.degradations import degraded
-from srgan_lit.errors import SRGANError
-from srgan_lit.pictures import Pair
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import packed_cache, sets
+from srgan_lit.data.degradations import degraded
+from srgan_lit.data.samples import Batch, CropBatches, WholePairs
+from srgan_lit.pictures import tensors
+from srgan_lit.pictures.rgb8 import Pair
 
 
 class BatchSampler(Sampler[list[tuple[int, int]]]):
@@ -91,7 +92,7 @@ class SRDataModule(lightning.LightningDataModule):
         super().__init__()
         self.config, self.scale, self.seed, self.iterations = config, scale, seed, iterations
         self._consumed = 0
-        self._packed: packed.Packed | None = None
+        self._packed: packed_cache.Packed | None = None
         self._training: list[int] = []
         self._validation: list[int] = []
 
@@ -104,12 +105,12 @@ class SRDataModule(lightning.LightningDataModule):
         if self._packed is not None:
             return
         config = self.config
-        found = sources.training_sources(config)
-        opened = packed.open_packed(found, scale=self.scale, label=sources.label(config), cache=config.cache)
+        found = sets.training_sources(config)
+        opened = packed_cache.open_packed(found, scale=self.scale, label=sets.label(config), cache=config.cache)
         if opened.bad and not config.skip_bad:
             raise SRGANError(
                 f"{len(opened.bad)} of {len(found)} pictures cannot be used: "
-                f"{sources.listing(list(opened.bad.values()))}. "
+                f"{sets.listing(list(opened.bad.values()))}. "
                 "Replace them, or leave them out with data.skip_bad=true"
             )
         albums = {source.name: source.album for source in found}
@@ -120,7 +121,7 @@ class SRDataModule(lightning.LightningDataModule):
                 f"{small} pictures are smaller than data.crop={config.crop}; data.skip_bad=true skips them"
             )
         try:
-            held_out = sources.held_out((albums[opened.names[at]] for at in used), config.validation_share)
+            held_out = sets.held_out((albums[opened.names[at]] for at in used), config.validation_share)
         except ValueError:
             raise SRGANError(
                 f"{len(used)} usable pictures are not enough: one to train on, and one (of CUFED: of another album) "
@@ -133,7 +134,7 @@ class SRDataModule(lightning.LightningDataModule):
         self._packed = opened
 
     @property
-    def packed(self) -> packed.Packed:
+    def packed(self) -> packed_cache.Packed:
         """The cache.
 
         Raises:
@@ -176,7 +177,7 @@ class SRDataModule(lightning.LightningDataModule):
         loader = self.train_dataloader()
         assert isinstance(loader.sampler, BatchSampler)
         assert isinstance(loader.dataset, CropBatches)
-        return images.to_float(loader.dataset[loader.sampler.batch(number)]["lr"])
+        return tensors.to_float(loader.dataset[loader.sampler.batch(number)]["lr"])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This rank's share of the validation pictures; every one is in one share."""
@@ -198,7 +199,7 @@ class SRDataModule(lightning.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """uint8 to float in [0, 1], on the device."""
-        return {**batch, "lr": images.to_float(batch["lr"]), "hr": images.to_float(batch["hr"])}
+        return {**batch, "lr": tensors.to_float(batch["lr"]), "hr": tensors.to_float(batch["hr"])}
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches training has consumed: Lightning's count, since loaders are ahead of it."""
@@ -234,8 +235,8 @@ class SRDataModule(lightning.LightningDataModule):
         )
         return Pair(name=pair.name, lr=lr, hr=pair.hr, grey=pair.grey)
 
-    def _test_set(self) -> sources.TestSet:
+    def _test_set(self) -> sets.TestSet:
         root = "sample" if self.config.name == "sample" else self.config.test_root
         if root is None:
-            return sources.TestSet(name="none", sources=(), scale=self.scale)
-        return sources.test_pairs(root, self.scale)
+            return sets.TestSet(name="none", sources=(), scale=self.scale)
+        return sets.test_pairs(root, self.scale)

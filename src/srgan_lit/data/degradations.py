@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_lit import bicubic
+from srgan_lit.pictures import bicubic
 
 Kind = Literal["bicubic", "jpeg", "blur_noise", "real"]
 KINDS: tuple[str, ...] = get_args(Kind)

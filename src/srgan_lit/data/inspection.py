@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from srgan_lit import pictures, processes, sources
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import worker_processes
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.data import sets
+from srgan_lit.pictures import rgb8
 
 CUFED_PAIRS = 11_871
 CUFED_SIDE_PX = 160
@@ -40,8 +42,8 @@ class _Examined:
 def _examine(path: Path) -> _Examined:
     """Runs in a process of its own."""
     try:
-        pixels = pictures.read_picture(path).pixels
-        with pictures.open_image(path) as opened:
+        pixels = rgb8.read_picture(path).pixels
+        with rgb8.open_image(path) as opened:
             return _Examined(mode=opened.mode, size=(pixels.shape[1], pixels.shape[0]), wrong=None)
     except SRGANError as error:
         return _Examined(mode="", size=(0, 0), wrong=str(error))
@@ -49,7 +51,7 @@ def _examine(path: Path) -> _Examined:
 
 def _examined(report: Report, paths: Sequence[Path], *, expected_size: tuple[int, int] | None) -> None:
     """Decode every picture, and add sizes, modes and what is wrong."""
-    found = list(processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
+    found = list(worker_processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
     good = [(path, one) for path, one in found if one.wrong is None]
     report.wrong.extend(one.wrong for _, one in found if one.wrong is not None)
     if expected_size is not None:
@@ -80,15 +82,15 @@ def cufed(root: Path) -> Report:
     Raises:
         UsageError: there is none in ``root``.
     """
-    folder = sources.find_cufed(root)
+    folder = sets.find_cufed(root)
     if folder is None:
         raise UsageError(f"{root}: no CUFED there: no folder input/, nor in CUFED/ or train/")
-    parts = {part: sources.find_pictures(folder / part) for part in ("input", "ref")}
+    parts = {part: sets.find_pictures(folder / part) for part in ("input", "ref")}
     names = {part: {path.name for path in paths} for part, paths in parts.items()}
     pairs = len(names["input"] & names["ref"])
     report = Report()
     report.rows.append(("pairs", str(pairs), str(CUFED_PAIRS)))
-    report.rows.append(("albums", str(len({sources.cufed_album(name) for name in names["input"]})), ""))
+    report.rows.append(("albums", str(len({sets.cufed_album(name) for name in names["input"]})), ""))
     if pairs != CUFED_PAIRS:
         report.wrong.append(f"{folder}: {pairs} pairs, expected {CUFED_PAIRS}")
     if not parts["ref"]:
@@ -109,10 +111,10 @@ def cufed5(root: Path) -> Report:
     Raises:
         UsageError: there is none in ``root``.
     """
-    folder = sources.find_cufed5(root)
+    folder = sets.find_cufed5(root)
     if folder is None:
         raise UsageError(f"{root}: no CUFED5 there: no 000_0.png, nor in CUFED5/ or test/")
-    found = sorted(path for path in folder.iterdir() if sources.CUFED5_NAME.fullmatch(path.name))
+    found = sorted(path for path in folder.iterdir() if sets.CUFED5_NAME.fullmatch(path.name))
     groups = sorted({path.name[:3] for path in found})
     names = {path.name for path in found}
     report = Report()
@@ -136,7 +138,7 @@ def folder(root: Path) -> Report:
     Raises:
         UsageError: no folder, or no pictures in it.
     """
-    found = sources.find_pictures(root)
+    found = sets.find_pictures(root)
     if not found:
         raise UsageError(f"{root}: {'no pictures there' if root.is_dir() else 'no such folder'}")
     report = Report()

@@ -2,8 +2,8 @@
 
 A set's folder holds ``pixels.<token>.bin`` (of each picture HR, then LR, in the order of the sources) and
 ``index.json``, which names that file and is written last: without it there is no cache, so a kill in the
-middle leaves none that looks whole. It is rebuilt when and only when the content of a source, the scale or the
-code that decodes and shrinks changes (files are compared by size, times and inode, and by SHA-256 where those
+middle leaves none that looks whole. It is rebuilt when and only when the content of a source, the scale or
+``VERSION`` changes (files are compared by size, times and inode, and by SHA-256 where those
 differ). A lock lets one process pack and the others wait for it.
 """
 
@@ -25,11 +25,16 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan_lit import atomic, bicubic, pictures, processes, sources
-from srgan_lit.errors import SRGANError
-from srgan_lit.sources import Source
+from srgan_lit.common import atomic_files, worker_processes
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.data import sets
+from srgan_lit.data.sets import Source
+from srgan_lit.pictures import rgb8
 
 _log = logging.getLogger(__name__)
+# To be raised when the layout changes, or what decoding or shrinking make of the same file: old caches are then stale.
+VERSION = 2
+
 _POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs more than it saves
 
 
@@ -93,10 +98,10 @@ class Packed:
         start = self._offsets[index] + height * width * 3 * self.scale**2
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
-    def pair(self, index: int) -> pictures.Pair:
+    def pair(self, index: int) -> rgb8.Pair:
         """Picture ``index`` whole."""
         self.check_whole()
-        return pictures.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
+        return rgb8.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
 
 
 def open_packed(found: Sequence[Source], *, scale: int, label: str, cache: str | os.PathLike[str] | None) -> Packed:
@@ -169,18 +174,10 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
 
 def _same_kind(index: dict[str, Any], found: Sequence[Source], scale: int) -> bool:
     return (
-        index.get("code") == _code()
+        index.get("version") == VERSION
         and index["scale"] == scale
         and index["sources"] == [source.name for source in found]
     )
-
-
-def _code() -> str:
-    """Fingerprint of the code that makes pixels: a change of it makes old caches stale."""
-    return hashlib.sha256(
-        b"".join(Path(str(module.__file__)).read_bytes() for module in (pictures, bicubic, sources))
-        + Path(__file__).read_bytes()
-    ).hexdigest()
 
 
 def _files(source: Source) -> list[Path]:
@@ -234,7 +231,7 @@ def _decode(task: _Task) -> _Done:
     """Runs in a process of its own."""
     digests = _digests(task.source)
     try:
-        pair = sources.load_pair(task.source, task.scale)
+        pair = sets.load_pair(task.source, task.scale)
         if pair.hr.nbytes + pair.lr.nbytes != task.size:
             raise SRGANError(f"{task.source.path}: its header and its pixels disagree about the size")
     except SRGANError as error:
@@ -258,7 +255,7 @@ def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
     needed = 0
     for source in found:
         try:
-            height, width = sources.size_of(source.path)
+            height, width = sets.size_of(source.path)
         except SRGANError as error:
             bad[source.name] = str(error)
             continue
@@ -272,7 +269,7 @@ def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
     try:
         with part.open("wb") as file:
             file.truncate(needed)
-        for task, done in processes.over(_decode, tasks, doing="packing", in_processes=needed >= _POOL_FROM):
+        for task, done in worker_processes.over(_decode, tasks, doing="packing", in_processes=needed >= _POOL_FROM):
             digests[task.source.name] = done.digests
             if done.wrong is None:
                 good.append((task, done))
@@ -288,7 +285,7 @@ def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
     finally:
         part.unlink(missing_ok=True)
     return {
-        "code": _code(),
+        "version": VERSION,
         "scale": scale,
         "pixels": pixels.name,
         "bytes": needed,
@@ -311,7 +308,7 @@ def _no_space(folder: Path, needed: int, free: int) -> str:
 
 
 def _commit(folder: Path, index: dict[str, Any]) -> None:
-    atomic.write_text(folder / "index.json", json.dumps(index))
+    atomic_files.write_text(folder / "index.json", json.dumps(index))
     for old in folder.glob("pixels.*.bin"):  # whoever has one mapped keeps it until done
         if old.name != index["pixels"]:
             old.unlink(missing_ok=True)

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from srgan_lit.degradations import Kind, degraded
-from srgan_lit.packed import Packed
-from srgan_lit.pictures import Pair
+from srgan_lit.data.degradations import Kind, degraded
+from srgan_lit.data.packed_cache import Packed
+from srgan_lit.pictures.rgb8 import Pair
 
 Batch = dict[str, Any]  # lr, hr: uint8 tensors; name: list[str]; of a whole pair also grey: bool
 

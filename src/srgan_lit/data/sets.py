@@ -16,11 +16,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from srgan_lit import bicubic, pictures
-from srgan_lit.config import DataConfig
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config.schema import DataConfig
+from srgan_lit.pictures import bicubic, rgb8
 
-SAMPLE = Path(__file__).with_name("sample")
+SAMPLE = Path(__file__).parents[1] / "sample"
 
 # Where authors' archives and other projects put the same files.
 CUFED_PLACES = ("", "CUFED", "train", "CUFED/train", "train/CUFED")
@@ -53,7 +53,7 @@ def find_pictures(folder: Path) -> list[Path]:
         found += [
             Path(here, name)
             for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in pictures.SUFFIXES
+            if not name.startswith(".") and Path(name).suffix.lower() in rgb8.SUFFIXES
         ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
@@ -122,7 +122,7 @@ def training_sources(config: DataConfig) -> list[Source]:
     root = _root(config)
     found = _cufed(root, use_ref=config.use_ref) if config.name == "cufed" else _by_file(root)
     if not found:
-        raise UsageError(f"data.root={root}: no pictures there ({', '.join(sorted(pictures.SUFFIXES))})")
+        raise UsageError(f"data.root={root}: no pictures there ({', '.join(sorted(rgb8.SUFFIXES))})")
     return found
 
 
@@ -185,33 +185,33 @@ def size_of(path: Path) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with pictures.open_image(path) as opened:
+            with rgb8.open_image(path) as opened:
                 return opened.height, opened.width
     except Exception as error:  # as in read_picture
         reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
         raise SRGANError(f"{path}: not a readable picture ({reason})") from error
 
 
-def load_pair(source: Source, scale: int) -> pictures.Pair:
+def load_pair(source: Source, scale: int) -> rgb8.Pair:
     """Decode a source: HR cropped to a multiple of ``scale``, and LR from its file or, without one, made.
 
     Raises:
         SRGANError: a file is no good, the picture is smaller than ``scale``, or HR and LR do not match.
     """
-    hr = pictures.read_picture(source.path)
+    hr = rgb8.read_picture(source.path)
     pixels = bicubic.crop_to_multiple(hr.pixels, scale)
     if not pixels.size:
         raise SRGANError(f"{source.path}: smaller than {scale}x{scale}, so there is no LR image of it")
     if source.lr_path is None:
         lr = bicubic.shrink(pixels, scale)
     else:
-        lr = pictures.read_picture(source.lr_path).pixels
+        lr = rgb8.read_picture(source.lr_path).pixels
         expected = (pixels.shape[0] // scale, pixels.shape[1] // scale)
         if lr.shape[:2] != expected:
             raise SRGANError(
                 f"{source.lr_path}: {lr.shape[1]}x{lr.shape[0]}, but 1/{scale} of its HR is {expected[1]}x{expected[0]}"
             )
-    return pictures.Pair(name=source.name, lr=lr, hr=pixels, grey=hr.grey)
+    return rgb8.Pair(name=source.name, lr=lr, hr=pixels, grey=hr.grey)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,7 @@ class TestSet:
         """In the order of ``load``: relative paths, without the suffix where that is unique."""
         return [source.name for source in self.sources]
 
-    def load(self, index: int) -> pictures.Pair:
+    def load(self, index: int) -> rgb8.Pair:
         """HR (cropped to a multiple of the scale) and LR of picture ``index``."""
         return load_pair(self.sources[index], self.scale)
 
@@ -262,7 +262,7 @@ def test_pairs(folder: str | Path, scale: int) -> TestSet:
     else:
         found = _by_file(folder)
     if not found:
-        raise UsageError(f"{folder}: no pictures there ({', '.join(sorted(pictures.SUFFIXES))})")
+        raise UsageError(f"{folder}: no pictures there ({', '.join(sorted(rgb8.SUFFIXES))})")
     return TestSet(name=name, sources=tuple(_short_names(found)), scale=scale)
 
 

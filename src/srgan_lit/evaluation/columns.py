@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from srgan_lit import images, metrics
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.pictures import Pair
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.evaluation import metrics
+from srgan_lit.pictures import tensors
+from srgan_lit.pictures.rgb8 import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def standard(protocol: str, scale: int) -> list[Measure]:
             heading="LR-PSNR ↑",
             best="max",
             digits=2,
-            compute=lambda sr, hr, pair: metrics.lr_psnr(sr, images.from_pixels(pair.lr)).item(),
+            compute=lambda sr, hr, pair: metrics.lr_psnr(sr, tensors.from_pixels(pair.lr)).item(),
             explanation="LR consistency in dB: the SR picture, shrunk again, against what the model was given (RGB).",
         ),
         Measure(
@@ -100,16 +101,17 @@ def perceptual(weights: str, backbone: str | None = None) -> Measure:
     Raises:
         SRGANError: the weights cannot be had, or are neither network's.
     """
-    from srgan_lit.losses import PerceptualLoss, VGGFeatures
+    from srgan_lit.losses.perceptual import PerceptualLoss
+    from srgan_lit.model_files.vgg_weights import vgg_features
 
     try:
-        features = VGGFeatures(backbone=backbone or "vgg19", layer=None, weights=weights)
+        features = vgg_features(backbone=backbone or "vgg19", layer=None, weights=weights)
     except UsageError:
         raise
     except SRGANError:
         if backbone is not None or weights == "imagenet":
             raise
-        features = VGGFeatures(backbone="vgg16", layer=None, weights=weights)
+        features = vgg_features(backbone="vgg16", layer=None, weights=weights)
     loss = PerceptualLoss(features)
     name = f"{features.backbone.upper()} {features.block}_{features.conv}"
 

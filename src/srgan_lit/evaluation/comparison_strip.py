@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from srgan_lit import crops
+from srgan_lit.evaluation import hardest_boxes
 
 _GAP_PX = 16
 _PAPER, _INK, _FAINT, _MARK = "#ffffff", "#111111", "#555555", "#ffb000"
@@ -21,7 +21,7 @@ class Column(NamedTuple):
     caption: str
 
 
-def draw(columns: Sequence[Column], box: crops.Box, *, column_px: int = 400) -> Image.Image:
+def draw(columns: Sequence[Column], box: hardest_boxes.Box, *, column_px: int = 400) -> Image.Image:
     """Draw one column per picture: its name, the whole with ``box`` marked, the box enlarged, its caption.
 
     The pictures have one size; they are bicubic, the models and the original, from left to right.
@@ -52,7 +52,7 @@ def draw(columns: Sequence[Column], box: crops.Box, *, column_px: int = 400) -> 
         corner = (x + round(box.x * factor), top + round(box.y * factor))
         far = (x + round((box.x + box.side) * factor), top + round((box.y + box.side) * factor))
         pen.rectangle((corner, far), outline=_MARK, width=3)
-        zoomed = Image.fromarray(np.ascontiguousarray(crops.cut(pixels, box)))
+        zoomed = Image.fromarray(np.ascontiguousarray(hardest_boxes.cut(pixels, box)))
         canvas.paste(zoomed.resize((column_px, column_px), Image.Resampling.NEAREST), (x, zoom_y))
         pen.rectangle((x, zoom_y, x + column_px - 1, zoom_y + column_px - 1), outline=_MARK, width=3)
         pen.text(

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from srgan_lit import images
-from srgan_lit.config import VGG_CONVOLUTIONS
-from srgan_lit.losses import VGGFeatures
+from srgan_lit.config.schema import VGG_CONVOLUTIONS
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.vgg import VGGFeatures
+from srgan_lit.pictures import tensors
 
 _GAP_PX = 2
 
@@ -24,7 +25,7 @@ def layers(backbone: str) -> list[str]:
 def _features(features: VGGFeatures, pixels: NDArray[np.uint8]) -> Tensor:
     device = features.mean.device
     with torch.inference_mode():
-        return features(images.from_pixels(pixels).to(device)).float().cpu()
+        return features(tensors.from_pixels(pixels).to(device)).float().cpu()
 
 
 def grid(features: VGGFeatures, pixels: NDArray[np.uint8], *, count: int = 16, side_px: int = 160) -> Image.Image:
@@ -92,7 +93,7 @@ def distances(
         raise ValueError(f"sr and hr must have one shape, not {sr.shape} and {hr.shape}")
     found = {}
     for layer in at or layers(backbone):
-        features = VGGFeatures(backbone=backbone, layer=layer, weights=weights)
+        features = vgg_features(backbone=backbone, layer=layer, weights=weights)
         wanted = _features(features, hr)
         found[layer] = ((_features(features, sr) - wanted).norm() / wanted.norm()).item()
     return found

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srgan_lit import bicubic, images
+from srgan_lit.pictures import bicubic, tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,10 @@ def protocol(name: str) -> Protocol:
 
 def _compared(image: Tensor, rule: Protocol, grey: bool) -> Tensor:
     """What the protocol compares, float64 on the 255 scale: (B, 1 or 3, H', W')."""
-    image = images.to_uint8(image).double()
+    image = tensors.to_uint8(image).double()
     if rule.luma:
         # A grey picture has three equal channels (an SR of one may not quite): the mean is its luma.
-        image = image.mean(dim=1, keepdim=True) if grey else images.luma(image / 255)
+        image = image.mean(dim=1, keepdim=True) if grey else tensors.luma(image / 255)
     cut = rule.shave_px
     if min(image.shape[-2:]) <= 2 * cut:
         raise ValueError(f"{rule.name} cuts {cut} px on each side: nothing is left of {tuple(image.shape[-2:])}")
@@ -131,8 +131,8 @@ def lr_psnr(sr: Tensor, lr: Tensor) -> Tensor:
     scale = max(1, sr.shape[-1] // lr.shape[-1])
     if sr.shape != (lr.shape[0], 3, lr.shape[-2] * scale, lr.shape[-1] * scale):
         raise ValueError(f"sr must be a whole multiple of lr, not {tuple(sr.shape)} and {tuple(lr.shape)}")
-    again = torch.stack([torch.from_numpy(bicubic.shrink(images.to_pixels(one), scale)) for one in sr])
-    return _decibels(again.permute(0, 3, 1, 2).double(), images.to_uint8(lr).cpu().double())
+    again = torch.stack([torch.from_numpy(bicubic.shrink(tensors.to_pixels(one), scale)) for one in sr])
+    return _decibels(again.permute(0, 3, 1, 2).double(), tensors.to_uint8(lr).cpu().double())
 
 
 def checkerboard(sr: Tensor, scale: int) -> Tensor:
@@ -152,7 +152,7 @@ def checkerboard(sr: Tensor, scale: int) -> Tensor:
     height, width = (side - side % scale for side in sr.shape[-2:])  # so that k / scale is a bin
     if min(height, width) < 16 * scale:
         return torch.full((sr.shape[0],), math.nan, dtype=torch.float64)
-    y = images.luma(images.to_uint8(sr[..., :height, :width]).double() / 255)[:, 0]
+    y = tensors.luma(tensors.to_uint8(sr[..., :height, :width]).double() / 255)[:, 0]
     window = torch.outer(*(torch.hann_window(n, dtype=torch.float64, device=y.device) for n in (height, width)))
     y = (y - y.mean(dim=(1, 2), keepdim=True)) * window
     power = torch.fft.fft2(y).abs().square()  # (B, H, W), DC at [0, 0]

@@ -10,19 +10,19 @@ import heapq
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 import srgan_lit
-from srgan_lit import atomic, crops, curves
-from srgan_lit.measures import Measure
-from srgan_lit.results import Row, Score, Scored
+from srgan_lit.common import atomic_files
+from srgan_lit.evaluation import hardest_boxes, run_curves
+from srgan_lit.evaluation.columns import Measure
+from srgan_lit.evaluation.results import Row, Score, Scored
+from srgan_lit.pages.render import read, render
 
 _LOSSLESS_PIXELS = 1_500_000  # above, high-quality WebP: a photograph of 12 megapixels is 20 MB otherwise
 _WEBP_SIDE = 16383
@@ -44,7 +44,7 @@ class Exhibit:
     width: int
     height: int
     layers: list[Layer]
-    boxes: list[crops.Box]
+    boxes: list[hardest_boxes.Box]
     scores: dict[str, Score]
     lossless: bool
 
@@ -71,7 +71,7 @@ def _exhibit(scored: Scored) -> Exhibit:
         width=width,
         height=height,
         layers=[Layer(label=name, data=_embedded(pixels, lossless=lossless)) for name, pixels in pictures],
-        boxes=crops.hardest(scored.srs.values(), hr, count=3, side=max(24, min(height, width) // 6)),
+        boxes=hardest_boxes.hardest(scored.srs.values(), hr, count=3, side=max(24, min(height, width) // 6)),
         scores=scored.scores,
         lossless=lossless,
     )
@@ -139,21 +139,19 @@ def write(
         _Section(dataset=name, rows=[row for row in rows if row.dataset == name], exhibits=gallery.exhibits(name))
         for name in dict.fromkeys(row.dataset for row in rows)
     ]
-    here = resources.files(srgan_lit)
-    script = "\n".join((here / name).read_text(encoding="utf-8") for name in ("comparison.js", "report.js"))
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
-    page = environment.from_string((here / "report.html.j2").read_text(encoding="utf-8")).render(
+    script = read("comparison.js", "report.js")
+    page = render(
+        "report.html.j2",
         sections=sections,
         measures=measures,
         best={section.dataset: {m.key: _best(section.rows, m) for m in measures} for section in sections},
-        panels=curves.panels(runs),
+        panels=run_curves.panels(runs),
         runs=list(runs),
-        drawing=curves,
+        drawing=run_curves,
         show=gallery.show,
         version=srgan_lit.__version__,
-        style=Markup((here / "report.css").read_text(encoding="utf-8")),
+        style=Markup(read("report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    atomic.write_text(path, page)
+    atomic_files.write_text(path, page)

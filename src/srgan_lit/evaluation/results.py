@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan_lit import atomic, tables
-from srgan_lit.measures import Measure
-from srgan_lit.pictures import Pair
+from srgan_lit.common import atomic_files, text_tables
+from srgan_lit.evaluation.columns import Measure
+from srgan_lit.pictures.rgb8 import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     for row in rows:
         means = [measure.show(row.mean(measure.key)) for measure in measures]
         lines.append([row.dataset, row.model, str(row.n), row.protocol, *means, f"{row.seconds:.2f}"])
-    text = tables.markdown(lines, left=[True, True, False, True] + [False] * (len(lines[0]) - 4))
+    text = text_tables.markdown(lines, left=[True, True, False, True] + [False] * (len(lines[0]) - 4))
     return text + "".join(f"\n{measure.missing}\n" for measure in measures if measure.missing)
 
 
@@ -126,9 +126,9 @@ def as_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
 
 def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
     """Write the three files into ``out``, which exists."""
-    atomic.write_text(out / "results.json", as_json(rows, measures))
-    atomic.write_text(out / "results.md", table(rows, measures))
-    atomic.write_text(out / "images.csv", as_csv(rows, measures))
+    atomic_files.write_text(out / "results.json", as_json(rows, measures))
+    atomic_files.write_text(out / "results.md", table(rows, measures))
+    atomic_files.write_text(out / "images.csv", as_csv(rows, measures))
 
 
 def objective(run_dir: Path, kind: str = "psnr") -> float:

@@ -8,12 +8,14 @@ from typing import Protocol
 from PIL import Image
 from tqdm import tqdm
 
-from srgan_lit import atomic, crops, images, measures, pictures, report, results, strip
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.measures import Measure
-from srgan_lit.pictures import Pair
-from srgan_lit.results import Row, Score, Scored
-from srgan_lit.upscalers import Upscaler
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.evaluation import columns, comparison_strip, hardest_boxes, report, results
+from srgan_lit.evaluation.columns import Measure
+from srgan_lit.evaluation.results import Row, Score, Scored
+from srgan_lit.pictures import rgb8, tensors
+from srgan_lit.pictures.rgb8 import Pair
+from srgan_lit.upscaling.upscalers import Upscaler
 
 
 class TestSet(Protocol):
@@ -45,17 +47,17 @@ def common_scale(models: Mapping[str, Upscaler]) -> int:
 
 
 def _score_picture(
-    models: Mapping[str, Upscaler], scored: Scored, columns: Sequence[Measure], rows: dict[str, Row]
+    models: Mapping[str, Upscaler], scored: Scored, measures: Sequence[Measure], rows: dict[str, Row]
 ) -> None:
     pair = scored.pair
-    hr = images.from_pixels(pair.hr)
+    hr = tensors.from_pixels(pair.hr)
     for label, model in models.items():
         try:
             started = time.perf_counter()
             sr = model(pair.lr)
             seconds = time.perf_counter() - started
-            image = images.from_pixels(sr)
-            values = {column.key: column.compute(image, hr, pair) for column in columns}
+            image = tensors.from_pixels(sr)
+            values = {column.key: column.compute(image, hr, pair) for column in measures}
         except (SRGANError, ValueError, MemoryError, RuntimeError) as error:
             # ValueError: too small for the protocol. RuntimeError: how torch says that it is out of memory.
             rows[label].failed[pair.name] = f"{label}: {str(error) or 'out of memory'}"
@@ -66,7 +68,7 @@ def _score_picture(
 
 
 def score(
-    models: Mapping[str, Upscaler], test_set: TestSet, columns: Sequence[Measure], rows: dict[str, Row]
+    models: Mapping[str, Upscaler], test_set: TestSet, measures: Sequence[Measure], rows: dict[str, Row]
 ) -> Iterator[Scored]:
     """Score a data set picture by picture, adding to ``rows`` (by model) as it goes.
 
@@ -81,7 +83,7 @@ def score(
                 row.failed[name] = str(error)
             continue
         scored = Scored(dataset=test_set.name, index=index, pair=pair, srs={}, scores={})
-        _score_picture(models, scored, columns, rows)
+        _score_picture(models, scored, measures, rows)
         if scored.scores:
             yield scored
 
@@ -106,7 +108,7 @@ def evaluate(
         models: by the name that tables show, in order; the first says which pictures are hard.
         sets: data sets of LR images that the models' scale fits.
         protocol: ``y_shave4``, ``y_full`` or ``rgb_full``.
-        extra: columns beside those of ``measures.standard``.
+        extra: columns beside those of ``columns.standard``.
         save_images: keep what the models make.
         show: how many pictures of each data set the report shows, the hardest ones.
         runs: run directories whose curves the report shows, by name.
@@ -118,41 +120,41 @@ def evaluate(
         UsageError: the protocol is unknown or the models' scales differ.
         OSError: ``out`` cannot be written.
     """
-    columns = [*measures.standard(protocol, common_scale(models)), *extra]
+    measures = [*columns.standard(protocol, common_scale(models)), *extra]
     out.mkdir(parents=True, exist_ok=True)
     all_rows: list[Row] = []
     gallery = report.Gallery(show)
     hardest: Scored | None = None
     for test_set in sets:
         rows = {label: Row(model=label, dataset=test_set.name, protocol=protocol) for label in models}
-        for scored in score(models, test_set, columns, rows):
+        for scored in score(models, test_set, measures, rows):
             if save_images:
                 _save(out / "images", scored)
             gallery.offer(scored)
             if hardest is None or (scored.dataset == hardest.dataset and scored.psnr < hardest.psnr):
                 hardest = scored
         all_rows.extend(rows.values())
-    results.write(out, all_rows, columns)
+    results.write(out, all_rows, measures)
     if hardest is not None:
-        with atomic.replacing(out / "comparison.png") as temporary:
+        with atomic_files.replacing(out / "comparison.png") as temporary:
             comparison(hardest).save(temporary)
-    report.write(out / "report.html", all_rows, columns, gallery, runs or {})
+    report.write(out / "report.html", all_rows, measures, gallery, runs or {})
     return all_rows
 
 
 def comparison(scored: Scored) -> Image.Image:
     """The strip of one scored picture: what each model made of it, and the original."""
     hr = scored.pair.hr
-    box = crops.hardest(scored.srs.values(), hr, count=1, side=max(24, min(hr.shape[:2]) // 6))[0]
+    box = hardest_boxes.hardest(scored.srs.values(), hr, count=1, side=max(24, min(hr.shape[:2]) // 6))[0]
     columns = [
-        strip.Column(label, sr, "{psnr:.2f} dB / {ssim:.4f}".format_map(scored.scores[label].values))
+        comparison_strip.Column(label, sr, "{psnr:.2f} dB / {ssim:.4f}".format_map(scored.scores[label].values))
         for label, sr in scored.srs.items()
     ]
-    return strip.draw([*columns, strip.Column("original", hr, "PSNR / SSIM")], box)
+    return comparison_strip.draw([*columns, comparison_strip.Column("original", hr, "PSNR / SSIM")], box)
 
 
 def _save(folder: Path, scored: Scored) -> None:
     for label, sr in scored.srs.items():
         target = folder / scored.dataset / label / f"{scored.pair.name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        pictures.write_png(target, sr)
+        rgb8.write_png(target, sr)

@@ -18,13 +18,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from srgan_lit import atomic, tensor_files
-from srgan_lit.errors import SRGANError
-from srgan_lit.generator import Generator
-from srgan_lit.images import IMAGENET_MEAN, IMAGENET_STD
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files import tensor_files
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 FORMAT_VERSION = "1"
-BUNDLED = Path(__file__).with_name("models")
+BUNDLED = Path(__file__).parents[1] / "models"
 
 # What a converted generator expects and gives; ours is "unit" both ways.
 INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
@@ -99,7 +100,7 @@ def save_generator(
         "trained": json.dumps(trained or {}),
         "scores": json.dumps(scores or {}),
     }
-    with atomic.replacing(path) as temporary:
+    with atomic_files.replacing(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it mode 0600
 
 

@@ -19,10 +19,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from srgan_lit import tensor_files
-from srgan_lit.errors import SRGANError
-from srgan_lit.foreign_names import EPS, OTHERS, PROJECTS, Project
-from srgan_lit.generator import SCALES, Generator
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files import tensor_files
+from srgan_lit.model_files.other_projects_names import EPS, OTHERS, PROJECTS, Project
+from srgan_lit.networks.srresnet import SCALES, Generator
 
 _WRAPPERS = ("module.", "_orig_mod.", "generator.", "srresnet.", "net.", "netG.")
 _LONGEST_NAME = 200  # characters; real ones have 40

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srgan_lit import bicubic
-from srgan_lit.generator import Generator, UpsampleStage
+from srgan_lit.networks.srresnet import Generator, UpsampleStage
+from srgan_lit.pictures import bicubic
 
 
 @torch.no_grad()

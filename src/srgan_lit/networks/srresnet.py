@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lit.winograd import Conv3x3
+from srgan_lit.networks.winograd import Conv3x3
 
 SCALES = (2, 4, 8)
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from srgan_lit import atomic, jpeg, pictures, pixels, png
-from srgan_lit.errors import SRGANError
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.pictures import jpeg_in_bands, pil_arrays, png_in_bands, rgb8
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
@@ -123,7 +124,7 @@ class Opened:
             if array is None:
                 self._image.load()
                 image = self._image.convert("RGBA") if self.info.durations_ms else self._image
-                array = pixels.from_image(image)
+                array = pil_arrays.from_image(image)
             return _upright(array, self._turn)
 
     def _deep(self, number: int) -> Pixels | None:
@@ -166,7 +167,7 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, togeth
     with _readable(path), _pillows_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = pictures.open_image(path)
+            image = rgb8.open_image(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
@@ -224,7 +225,7 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
     dpi = (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
     if info.frames > 1 and kind not in ANIMATED:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
-    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+    with atomic_files.replacing(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what an odd file carries beside its pixels
         try:
             if kind == "TIFF":
@@ -233,11 +234,11 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
                 frame = next(frames)
                 exif = _exif(info, frame.shape).tobytes() if info.exif else None
                 with temporary.open("wb") as file:
-                    png.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
+                    png_in_bands.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
             elif kind == "JPEG":
                 frame = next(frames)
                 with temporary.open("wb") as file:
-                    jpeg.write(file, frame.shape, frame.bands, **_carried(kind, info, frame.shape, dpi))
+                    jpeg_in_bands.write(file, frame.shape, frame.bands, **_carried(kind, info, frame.shape, dpi))
             else:
                 _write_with_pillow(temporary, kind, frames, info, dpi)
         except SRGANError:
@@ -306,7 +307,7 @@ def _whole(frame: Frame) -> Image.Image:
     image: Image.Image | None = None
     top = 0
     for band in frame.bands:
-        part = pixels.to_image(band)
+        part = pil_arrays.to_image(band)
         if image is None:
             image = Image.new(part.mode, (frame.shape[1], frame.shape[0]))
         image.paste(part, (0, top))

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan_lit import pixels
+from srgan_lit.pictures import pil_arrays
 
 _BLOCK = 8  # pixels a side, of what is encoded together where no channel is subsampled
 _MOST = 65535  # blocks between restarts
@@ -65,7 +65,7 @@ def write(file: BinaryIO, shape: tuple[int, int, int], bands: Iterable[NDArray[n
     down = max(1, min(_MOST // across, _BAND_PIXELS // (width * _BLOCK)))
     for number, band in enumerate(_even(bands, down * _BLOCK)):
         encoded = io.BytesIO()
-        pixels.to_image(band).save(encoded, "JPEG", **_QUALITY, **({} if number else options))
+        pil_arrays.to_image(band).save(encoded, "JPEG", **_QUALITY, **({} if number else options))
         segments, scan = _parts(encoded.getvalue())
         if number == 0:
             file.write(b"\xff\xd8")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from srgan_lit.errors import SRGANError
+from srgan_lit.common.errors import SRGANError
 
 Pixels = NDArray[Any]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from srgan_lit import atomic
-from srgan_lit.errors import SRGANError
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
 
@@ -77,7 +77,7 @@ def _to_rgb(image: Image.Image) -> Picture:
 
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) or grey (H, W) uint8 as PNG, whole or not at all."""
-    with atomic.replacing(path) as temporary:
+    with atomic_files.replacing(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srgan_lit import atomic
-from srgan_lit.errors import SRGANError
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def enlarge(
         seconds = container.duration / av.time_base if container.duration else 0.0
         on_start(video.frames or round(seconds * float(video.average_rate or 0)))
         copied = [each for each in (*container.streams.audio, *container.streams.subtitles) if each.codec_context]
-        with atomic.replacing(target) as temporary, av.open(str(temporary), "w") as result:
+        with atomic_files.replacing(target) as temporary, av.open(str(temporary), "w") as result:
             writer = _Writer(result, video, copied, container, suffix=target.suffix.lower())
             ends = 0.0
             for packet in container.demux(video, *copied):

@@ -13,8 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from srgan_lit import atomic, cli, launch, runs
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import atomic_files, command_line
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.sweeps import run_table
+from srgan_lit.training import launch
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class Multirun(Callback):
         try:
             _check(config)
         except UsageError as error:  # what a callback raises Hydra only warns of
-            cli.complain(f"error: {error}")
+            command_line.complain(f"error: {error}")
             sys.exit(error.exit_status)
         Multirun.folder = Path(config.hydra.sweep.dir)
         Multirun.folder.mkdir(parents=True, exist_ok=True)
@@ -40,14 +42,14 @@ class Multirun(Callback):
 def _check(config: DictConfig) -> None:
     launch.check_multirun()
     folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
-    if runs.find(folder):
+    if run_table.find(folder):
         more = f"; more trials of its study: add hydra.sweeper.storage=sqlite:///{folder}/study.db"
         raise UsageError(
             f"{folder} holds a multirun already; name another run_dir{more if (folder / 'study.db').is_file() else ''}"
         )
     if not str(sweeper._target_).endswith("OptunaSweeper"):
         return
-    wanted = runs.DIRECTIONS[config.objective]
+    wanted = run_table.DIRECTIONS[config.objective]
     if str(sweeper.direction).rpartition(".")[2] != wanted:
         raise UsageError(f"objective={config.objective} needs hydra.sweeper.direction={wanted}")
     if importlib.metadata.version("sqlalchemy").partition(".")[0] != "1":
@@ -67,15 +69,15 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
             raise SRGANError(f"the training diverged: its objective is {objective}")
     except Exception as error:
         if isinstance(error, SRGANError) and error.exit_status > 128:  # a signal means the whole multirun
-            cli.complain(f"error: {error}")
+            command_line.complain(f"error: {error}")
             sys.exit(error.exit_status)
         reason = error if isinstance(error, SRGANError) else explain(error)
         said = " ".join(str(reason or f"{type(error).__name__}: {error}").split())
         trace = "" if reason else f"\n{traceback.format_exc()}"
         folder = Path(context.runtime.output_dir)
-        (folder / runs.OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(context.overrides.task, folder / runs.OVERRIDES)
-        atomic.write_text(folder / runs.FAILURE, f"{said}\n{trace}")
+        (folder / run_table.OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(context.overrides.task, folder / run_table.OVERRIDES)
+        atomic_files.write_text(folder / run_table.FAILURE, f"{said}\n{trace}")
         log.error("failed: %s", said)
         return None
     return objective
@@ -87,13 +89,13 @@ def conclude() -> int:
     After anything else it does nothing.
     """
     folder = Multirun.folder
-    found = runs.read([folder]) if folder else []
+    found = run_table.read([folder]) if folder else []
     if not folder or not found:
         return 0
-    runs.write(folder, found)
+    run_table.write(folder, found)
     failures = [run for run in found if run.failure]
     for run in failures:
-        cli.complain(f"{folder / run.name}: {run.failure}")
-    log.info("\n%s", runs.table(found))
+        command_line.complain(f"{folder / run.name}: {run.failure}")
+    log.info("\n%s", run_table.table(found))
     log.info("%d of %d jobs are done; the table is %s", len(found) - len(failures), len(found), folder / "results.md")
     return int(bool(failures))

@@ -17,22 +17,26 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 import srgan_lit
-from srgan_lit import dashboard, processor
-from srgan_lit.alarms import Alarms
-from srgan_lit.callbacks import Curves, GeneratorFiles, IterationBar
-from srgan_lit.checkpoint import load_generator
-from srgan_lit.config import TrainConfig
-from srgan_lit.datamodule import SRDataModule
-from srgan_lit.discriminator import Discriminator
-from srgan_lit.divergence import StopWhenDiverged
-from srgan_lit.errors import UsageError
-from srgan_lit.generator import Generator
-from srgan_lit.initialisation import icnr_, interpolation_
-from srgan_lit.losses import PerceptualLoss, VGGFeatures
-from srgan_lit.module import SRGANModule
-from srgan_lit.precision import ScalerPerOptimizer
-from srgan_lit.run_directory import ContinuedCSVLogger, WholeCheckpointIO
-from srgan_lit.showcase import Showcase
+from srgan_lit.common import cpu_instructions
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.schema import TrainConfig
+from srgan_lit.data.datamodule import SRDataModule
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.model_files.generator_file import load_generator
+from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.initialisation import icnr_, interpolation_
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.training import dashboards
+from srgan_lit.training.callbacks.dashboard_pictures import Showcase
+from srgan_lit.training.callbacks.discriminator_alarms import Alarms
+from srgan_lit.training.callbacks.generator_files import GeneratorFiles
+from srgan_lit.training.callbacks.log_curves import Curves
+from srgan_lit.training.callbacks.progress_bar import IterationBar
+from srgan_lit.training.callbacks.stop_on_divergence import StopWhenDiverged
+from srgan_lit.training.float16_scalers import ScalerPerOptimizer
+from srgan_lit.training.module import SRGANModule
+from srgan_lit.training.run_files import ContinuedCSVLogger, WholeCheckpointIO
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ def module(config: TrainConfig) -> SRGANModule:
     if phase.adversarial and phase.weights:
         discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
         if phase.weights.perceptual:
-            features = VGGFeatures(**dataclasses.asdict(config.perceptual))
+            features = vgg_features(**dataclasses.asdict(config.perceptual))
             perceptual = PerceptualLoss(features)
             if config.perceptual.weights == "random":
                 log.warning(
@@ -105,10 +109,10 @@ def trained(config: TrainConfig) -> dict[str, Any]:
 
 def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
     """``metrics.csv`` always, and what ``logger`` names beside it."""
-    return [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration), *dashboard.dashboards(config)]
+    return [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration), *dashboards.dashboards(config)]
 
 
-def watchers(config: TrainConfig, shown: Sequence[dashboard.Dashboard]) -> list[Callback]:
+def watchers(config: TrainConfig, shown: Sequence[dashboards.Dashboard]) -> list[Callback]:
     """Alarms where two networks play, and pictures where somebody may see them."""
     made: list[Callback] = []
     if config.phase.adversarial:
@@ -130,7 +134,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     run_dir = Path(config.run_dir)
     followers = loggers(config, iteration=iteration)
-    shown = [each for each in followers if isinstance(each, dashboard.Dashboard)]
+    shown = [each for each in followers if isinstance(each, dashboards.Dashboard)]
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config)),
         Curves(every=config.log_every, batch_size=config.data.batch_size),
@@ -174,6 +178,6 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         benchmark=True,
     )
     on_processor = made.strategy.root_device.type == "cpu"
-    if where.precision == "bf16-mixed" and on_processor and processor.emulates(torch.bfloat16):
+    if where.precision == "bf16-mixed" and on_processor and cpu_instructions.emulates(torch.bfloat16):
         log.warning("trainer.precision=bf16-mixed: this processor has no instructions for it; 32-true is much faster")
     return made

@@ -18,9 +18,9 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from srgan_lit.config import TrainConfig
-from srgan_lit.environment import environment
-from srgan_lit.errors import UsageError
+from srgan_lit.common.environment import environment
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.schema import TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from srgan_lit import build
-from srgan_lit.config import LoggerConfig, ScheduleConfig, TrainConfig
-from srgan_lit.module import SRGANModule
+from srgan_lit.config.schema import LoggerConfig, ScheduleConfig, TrainConfig
+from srgan_lit.training import build
+from srgan_lit.training.module import SRGANModule
 
 log = logging.getLogger(__name__)
 

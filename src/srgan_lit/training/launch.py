@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srgan_lit import results
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.processes import processors
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.common.worker_processes import processors
+from srgan_lit.evaluation import results
 
 
 def is_launched() -> bool:

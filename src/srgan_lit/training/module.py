@@ -19,12 +19,15 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srgan_lit import bicubic, images, losses, metrics
-from srgan_lit.config import OptimizationConfig, PhaseConfig
-from srgan_lit.discriminator import Discriminator, frozen
-from srgan_lit.generator import Generator
-from srgan_lit.precision import ScalerPerOptimizer
-from srgan_lit.schedules import scheduler
+from srgan_lit.config.schema import OptimizationConfig, PhaseConfig
+from srgan_lit.evaluation import metrics
+from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.networks.discriminator import Discriminator, frozen
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic, tensors
+from srgan_lit.training.float16_scalers import ScalerPerOptimizer
+from srgan_lit.training.schedules import scheduler
 
 PRETRAIN, ADVERSARIAL = "pretrain", "adversarial"
 
@@ -56,7 +59,7 @@ class SRGANModule(L.LightningModule):
         generator: Generator,
         phase: PhaseConfig,
         discriminator: Discriminator | None = None,
-        perceptual: losses.PerceptualLoss | None = None,
+        perceptual: PerceptualLoss | None = None,
         optimization: OptimizationConfig | None = None,
     ) -> None:
         super().__init__()
@@ -107,7 +110,7 @@ class SRGANModule(L.LightningModule):
         return PRETRAIN if self.global_step < self.pretrain_iterations else ADVERSARIAL
 
     @property
-    def perceptual(self) -> losses.PerceptualLoss | None:
+    def perceptual(self) -> PerceptualLoss | None:
         """The feature loss."""
         return self._outside[0]
 
@@ -169,7 +172,7 @@ class SRGANModule(L.LightningModule):
         """The pixel loss, which is all that pretraining minimises."""
         assert self.plan.pretrain is not None
         kind = self.plan.pretrain.loss
-        loss = losses.pixel_loss(sr, hr, kind)
+        loss = pixel.pixel_loss(sr, hr, kind)
         return loss, {kind: loss}
 
     def discriminator_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
@@ -178,7 +181,7 @@ class SRGANModule(L.LightningModule):
         assert self.discriminator is not None
         config = self.plan.adversarial
         real, generated = self.discriminator(hr), self.discriminator(sr)
-        loss = losses.discriminator_loss(real, generated, kind=config.loss, smoothing=config.label_smoothing)
+        loss = adversarial.discriminator_loss(real, generated, kind=config.loss, smoothing=config.label_smoothing)
         return loss, {
             "discriminator": loss,
             "probability_real": real.detach().float().sigmoid().mean(),
@@ -193,16 +196,16 @@ class SRGANModule(L.LightningModule):
         kind, weights = self.plan.adversarial.loss, self.plan.weights
         parts: dict[str, Tensor] = {}
         if weights.mse:
-            parts["mse"] = losses.pixel_loss(sr, hr, "mse")
+            parts["mse"] = pixel.pixel_loss(sr, hr, "mse")
         if weights.grid:
-            parts["grid"] = losses.grid_loss(sr, hr, self.generator.scale)
+            parts["grid"] = pixel.grid_loss(sr, hr, self.generator.scale)
         if weights.perceptual:
             assert self.perceptual is not None
             parts["perceptual"] = self.perceptual(sr, hr)
         if weights.adversarial:
             with frozen(self.discriminator):
                 real = self.discriminator(hr) if kind == "relativistic" else None
-                parts["adversarial"] = losses.generator_loss(self.discriminator(sr), kind=kind, real=real)
+                parts["adversarial"] = adversarial.generator_loss(self.discriminator(sr), kind=kind, real=real)
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, {**parts, "total": total}
 
@@ -311,7 +314,7 @@ class SRGANModule(L.LightningModule):
     def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
         """PSNR and SSIM of bicubic upscaling, computed once for each picture."""
         if name not in self._bicubic_scores:
-            up = images.from_pixels(bicubic.enlarge(images.to_pixels(lr), self.generator.scale)).to(hr.device)
+            up = tensors.from_pixels(bicubic.enlarge(tensors.to_pixels(lr), self.generator.scale)).to(hr.device)
             self._bicubic_scores[name] = (
                 metrics.psnr(up, hr, self._protocol, grey=grey),
                 metrics.ssim(up, hr, self._protocol, grey=grey),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from srgan_lit import atomic
-from srgan_lit.errors import SRGANError, UsageError
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
     import torch
 
     for folder in (run_dir, run_dir / "checkpoints", run_dir / "report"):
-        atomic.sweep(folder)
+        atomic_files.sweep(folder)
     found = list((run_dir / "checkpoints").glob("*.ckpt"))
     if not found:
         log.warning("%s: stopped before its first checkpoint, so it begins anew", run_dir)

@@ -8,13 +8,15 @@ import lightning as L
 from omegaconf import OmegaConf
 from torch.distributed import DistError
 
-from srgan_lit import atomic, build, dashboard, evaluation, measures, results, resume
-from srgan_lit.checkpoint import load_generator
-from srgan_lit.config import TrainConfig
-from srgan_lit.datamodule import SRDataModule
-from srgan_lit.errors import SRGANError
-from srgan_lit.stopping import StopOnSignal
-from srgan_lit.upscalers import Bicubic, Network, Upscaler
+from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.config.schema import TrainConfig
+from srgan_lit.data.datamodule import SRDataModule
+from srgan_lit.evaluation import columns, results, scoring
+from srgan_lit.model_files.generator_file import load_generator
+from srgan_lit.training import build, dashboards, resume
+from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
+from srgan_lit.upscaling.upscalers import Bicubic, Network, Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ def train(config: TrainConfig) -> float:
     trainer = build.trainer(config, iteration=iteration, also=[stop])
     if trainer.is_global_zero:
         settings = OmegaConf.to_yaml(dataclasses.asdict(config))
-        atomic.write_text(run_dir / "config.yaml", settings)
+        atomic_files.write_text(run_dir / "config.yaml", settings)
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
         trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
@@ -43,7 +45,7 @@ def train(config: TrainConfig) -> float:
         raise
     finally:
         if config.logger.name == "wandb":
-            dashboard.finish()
+            dashboards.finish()
     if not trainer.is_global_zero:
         return 0.0  # quietly, whatever happened: the first process says it
     stop.conclude(run_dir, iteration=trainer.global_step, iterations=config.phase.iterations)
@@ -65,14 +67,14 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     protocol = f"y_shave{scale}"
     sets = [each for each in (datamodule.validation_set(), datamodule.test_set()) if len(each)]
     judges = _judges(config)
-    rows = evaluation.evaluate(models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir})
-    log.info("\n%s", results.table(rows, [*measures.standard(protocol, scale), *judges]))
+    rows = scoring.evaluate(models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir})
+    log.info("\n%s", results.table(rows, [*columns.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
     log.info("Scores and pictures are in %s", run_dir / "report")
     return results.objective(run_dir, config.objective)
 
 
-def _judges(config: TrainConfig) -> list[measures.Measure]:
+def _judges(config: TrainConfig) -> list[columns.Measure]:
     """VGG's distance, by the last layer whichever is trained with: runs of a sweep can be compared.
 
     Not with random weights, which judge nothing, unless they are asked to.
@@ -80,4 +82,4 @@ def _judges(config: TrainConfig) -> list[measures.Measure]:
     perceptual, used = config.perceptual, config.phase.weights and config.phase.weights.perceptual
     if not used or (perceptual.weights == "random" and config.objective != "perceptual"):
         return []
-    return [measures.perceptual(perceptual.weights, perceptual.backbone)]
+    return [columns.perceptual(perceptual.weights, perceptual.backbone)]

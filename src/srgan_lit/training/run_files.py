@@ -11,7 +11,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from srgan_lit import atomic
+from srgan_lit.common import atomic_files
 
 
 class _Writer(ExperimentWriter):
@@ -30,7 +30,7 @@ class _Writer(ExperimentWriter):
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    with atomic.replacing(path) as temporary, temporary.open("w", newline="") as opened:
+    with atomic_files.replacing(path) as temporary, temporary.open("w", newline="") as opened:
         table = csv.DictWriter(opened, fieldnames=columns)
         table.writeheader()
         table.writerows(rows)
@@ -71,7 +71,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write beside the target, then move."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        with atomic_files.replacing(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch closes its archive first, which fails because something else did

@@ -6,7 +6,7 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from srgan_lit.config import ScheduleConfig
+from srgan_lit.config.schema import ScheduleConfig
 
 
 def factor(config: ScheduleConfig, iteration: int) -> float:

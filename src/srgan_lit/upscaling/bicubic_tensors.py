@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lit.bicubic import taps
+from srgan_lit.pictures.bicubic import taps
 
 _STEPS, _ROUNDED_STEPS = 4, 3
 _SHARPEN = 2  # input pixels on each side

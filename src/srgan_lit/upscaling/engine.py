@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from srgan_lit import pixels as pixels_
-from srgan_lit import resampling, tiling
-from srgan_lit.checkpoint import Ranged
-from srgan_lit.errors import SRGANError, UsageError
-from srgan_lit.generator import Generator
-from srgan_lit.inference import accelerate
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.model_files.generator_file import Ranged
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import pil_arrays as pixels_
+from srgan_lit.upscaling import bicubic_tensors, tiling
+from srgan_lit.upscaling.fast_generator import accelerate
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Pixels = NDArray[Any]
@@ -70,7 +70,7 @@ class Enlarger:
 
     def __init__(
         self,
-        generator: Generator | Ranged | resampling.Bicubic,
+        generator: Generator | Ranged | bicubic_tensors.Bicubic,
         *,
         device: torch.device | str = "cpu",
         precision: str = "float32",
@@ -80,8 +80,8 @@ class Enlarger:
         self.device, self.dtype = torch.device(device), PRECISIONS[precision]
         self.scale = generator.scale
         self.match_input, self.self_ensemble = match_input, self_ensemble
-        self.rounds_itself = isinstance(generator, resampling.Bicubic)
-        if isinstance(generator, resampling.Bicubic):
+        self.rounds_itself = isinstance(generator, bicubic_tensors.Bicubic)
+        if isinstance(generator, bicubic_tensors.Bicubic):
             self.dtype = torch.float32  # its sums are exact in float32, and it costs nothing
             network: nn.Module = copy.deepcopy(generator)
             features = 16
@@ -91,7 +91,7 @@ class Enlarger:
         self.network = network.to(self.device)
         radius = generator.receptive_radius + 3  # 3: the colours under a transparent edge
         if match_input:
-            radius += resampling.MATCH_REACH
+            radius += bicubic_tensors.MATCH_REACH
         self.halo = int(-(-radius // 1))
         # Tensors of the trunk, and the result with its copies for ensemble and projection.
         self.bytes_per_pixel = 4 * (5 * features + (9 if match_input or self_ensemble else 4) * 3 * self.scale**2)
@@ -113,7 +113,7 @@ class Enlarger:
 
         def once(lr: Tensor) -> Tensor:
             if self.rounds_itself:
-                return resampling.enlarge(lr, self.scale, levels=levels if levels > 1 else None)
+                return bicubic_tensors.enlarge(lr, self.scale, levels=levels if levels > 1 else None)
             sr = self.network(lr.to(self.dtype))
             assert isinstance(sr, Tensor)
             return sr.float()
@@ -129,7 +129,7 @@ class Enlarger:
             sr = once(lr)
         sr = sr.clamp(0, 1)
         if self.match_input:
-            sr = resampling.match_input(sr, lr, self.scale, levels=levels if levels > 1 else None)
+            sr = bicubic_tensors.match_input(sr, lr, self.scale, levels=levels if levels > 1 else None)
         return sr
 
     def _grey(self, plane: Tensor, levels: int) -> Tensor:
@@ -223,9 +223,9 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def upscale(
+def enlarge(
     image: AnyImage,
-    generator: Generator | Ranged | resampling.Bicubic,
+    generator: Generator | Ranged | bicubic_tensors.Bicubic,
     *,
     tile: str | int = "auto",
     precision: str = "float32",

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan_lit import tiling
-from srgan_lit.checkpoint import Ranged
-from srgan_lit.generator import Generator, ResidualBlock, UpsampleStage, before_the_shuffle, fold_batchnorm_
+from srgan_lit.model_files.generator_file import Ranged
+from srgan_lit.networks.srresnet import Generator, ResidualBlock, UpsampleStage, before_the_shuffle, fold_batchnorm_
+from srgan_lit.upscaling import tiling
 
 _INNER_TILE = 192  # trunk pixels a side: about 200 MB of tensors after it with 64 features
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator
 
-from srgan_lit import checkpoint, picture_files, resampling, upscaling
-from srgan_lit.checkpoint import Ranged
-from srgan_lit.errors import UsageError
-from srgan_lit.generator import Generator
+from srgan_lit.common.errors import UsageError
+from srgan_lit.model_files import generator_file
+from srgan_lit.model_files.generator_file import Ranged
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import full_files
+from srgan_lit.upscaling import bicubic_tensors, engine
 
 
 def default_model() -> str:
     """The bundled name that is meant where none was given."""
-    return "srgan" if "srgan" in checkpoint.bundled_names() else "srresnet"
+    return "srgan" if "srgan" in generator_file.bundled_names() else "srresnet"
 
 
-def load(model: str, *, fidelity: float | None = None) -> Generator | Ranged | resampling.Bicubic:
+def load(model: str, *, fidelity: float | None = None) -> Generator | Ranged | bicubic_tensors.Bicubic:
     """Return what ``model`` names, ``bicubic`` too, blended as ``checkpoint.load_blend`` does if ``fidelity`` says so.
 
     Raises:
@@ -23,19 +25,23 @@ def load(model: str, *, fidelity: float | None = None) -> Generator | Ranged | r
     if model == "bicubic":
         if fidelity is not None:
             raise UsageError("--fidelity blends two networks; bicubic is none")
-        return resampling.Bicubic()
-    return checkpoint.load_generator(model) if fidelity is None else checkpoint.load_blend(model, fidelity=fidelity)
+        return bicubic_tensors.Bicubic()
+    return (
+        generator_file.load_generator(model)
+        if fidelity is None
+        else generator_file.load_blend(model, fidelity=fidelity)
+    )
 
 
 def frames(
-    opened: picture_files.Opened,
-    enlarger: upscaling.Enlarger,
+    opened: full_files.Opened,
+    enlarger: engine.Enlarger,
     suffix: str,
     *,
     tile: str | int = "auto",
-    on_frame: Callable[[int, picture_files.Pixels], object],
+    on_frame: Callable[[int, full_files.Pixels], object],
     on_progress: Callable[[int], object],
-) -> Iterator[picture_files.Frame]:
+) -> Iterator[full_files.Frame]:
     """Yield the enlarged frames for a file with ``suffix``, computed as they are written.
 
     Args:
@@ -52,7 +58,7 @@ def frames(
     for number in range(opened.info.frames):
         pixels = opened.frame(number)
         shape = (pixels.shape[0] * enlarger.scale, pixels.shape[1] * enlarger.scale, pixels.shape[2])
-        picture_files.refuse_unless_it_fits(picture_files.FORMATS[suffix], shape, pixels.dtype)
+        full_files.refuse_unless_it_fits(full_files.FORMATS[suffix], shape, pixels.dtype)
         on_frame(number, pixels)
-        bands = upscaling.bands(pixels, enlarger, tile=tile, on_progress=on_progress)
-        yield picture_files.Frame(shape=shape, bands=bands)
+        bands = engine.bands(pixels, enlarger, tile=tile, on_progress=on_progress)
+        yield full_files.Frame(shape=shape, bands=bands)

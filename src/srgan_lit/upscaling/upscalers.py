@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srgan_lit import bicubic, upscaling
-from srgan_lit.checkpoint import Ranged
-from srgan_lit.errors import SRGANError
-from srgan_lit.generator import Generator
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files.generator_file import Ranged
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic
+from srgan_lit.upscaling import engine
 
 
 class Upscaler(Protocol):
@@ -43,7 +44,7 @@ class Network:
     def __init__(self, generator: Generator | Ranged, *, device: str | torch.device | None = None) -> None:
         self.scale = generator.scale
         self._finite = all(tensor.isfinite().all() for tensor in generator.state_dict().values())
-        self._enlarger = upscaling.Enlarger(generator, device=device or next(generator.parameters()).device)
+        self._enlarger = engine.Enlarger(generator, device=device or next(generator.parameters()).device)
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return ``sr`` (scale*h, scale*w, 3) uint8, clamped and rounded.
@@ -53,4 +54,4 @@ class Network:
         """
         if not self._finite:
             raise SRGANError("the generator's weights are not finite: its training had diverged")
-        return np.concatenate(list(upscaling.bands(lr, self._enlarger)))
+        return np.concatenate(list(engine.bands(lr, self._enlarger)))

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from srgan_lit import cli
-from srgan_lit.errors import SRGANError
+from srgan_lit.common import command_line
+from srgan_lit.common.errors import SRGANError
 
 KEPT = 24  # finished jobs
 KEPT_BYTES = 4 * 2**30
@@ -188,7 +188,7 @@ class Jobs:
             except Exception as error:  # a fault of ours: the page and the log say so, and the next job is done
                 job.error = f"something went wrong here ({type(error).__name__}: {error})"
                 state = "failed"
-                cli.complain(f"{job.stem}: {job.error}")
+                command_line.complain(f"{job.stem}: {job.error}")
                 traceback.print_exc(file=sys.stderr)
             with self._changed:
                 self._working = None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan_lit import pixels
-from srgan_lit.pixels import Pixels
+from srgan_lit.pictures import pil_arrays
+from srgan_lit.pictures.pil_arrays import Pixels
 
 MOST_PIXELS = 16_000_000
 LONGEST = 16_000
@@ -34,5 +34,5 @@ class Preview:
 
     def save(self, path: Path, icc_profile: bytes | None) -> None:
         """Write what was collected as PNG."""
-        image = pixels.to_image(np.concatenate(self._done))
+        image = pil_arrays.to_image(np.concatenate(self._done))
         image.save(path, format="PNG", compress_level=1, icc_profile=icc_profile)

@@ -8,10 +8,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
-from importlib import resources
 from urllib.parse import urlsplit
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -23,11 +21,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import srgan_lit
-from srgan_lit import app_jobs
-from srgan_lit.app_jobs import Full, Job, Jobs, Options
-from srgan_lit.app_work import Work
-from srgan_lit.errors import SRGANError
-from srgan_lit.picture_files import FORMATS
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.pages.render import read, render
+from srgan_lit.pictures.full_files import FORMATS
+from srgan_lit.web.jobs import KEPT_SECONDS, Full, Job, Jobs, Options
+from srgan_lit.web.work import Work
 
 _STALL_SECONDS = 30  # between two pieces of an upload
 _HEADERS = {
@@ -85,19 +83,14 @@ def _is_address(name: str) -> bool:
 
 def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
     """The application. ``host`` is the name that it is reached by, besides addresses and the machine's own names."""
-    here = resources.files(srgan_lit)
-    style, script = (
-        "\n".join((here / name).read_text(encoding="utf-8") for name in names)
-        for names in (("report.css", "app.css"), ("comparison.js", "app.js"))
-    )
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
-    page = environment.from_string((here / "app.html.j2").read_text(encoding="utf-8")).render(
+    style, script = read("report.css", "app.css"), read("comparison.js", "app.js")
+    page = render(
+        "app.html.j2",
         models=work.models,
         formats=[suffix[1:] for suffix in FORMATS],
         max_bytes=max_bytes,
         max_pixels=work.max_pixels,
-        minutes=app_jobs.KEPT_SECONDS // 60,
+        minutes=KEPT_SECONDS // 60,
         version=srgan_lit.__version__,
     )
 

@@ -4,11 +4,13 @@ import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from srgan_lit import checkpoint, enlarging, picture_files, upscaling
-from srgan_lit.app_jobs import Job, Options
-from srgan_lit.errors import SRGANError
-from srgan_lit.picture_files import Frame, Pixels
-from srgan_lit.preview import Preview
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files import generator_file
+from srgan_lit.pictures import full_files
+from srgan_lit.pictures.full_files import Frame, Pixels
+from srgan_lit.upscaling import engine, picture_frames
+from srgan_lit.web.jobs import Job, Options
+from srgan_lit.web.preview import Preview
 
 
 class Work:
@@ -22,15 +24,15 @@ class Work:
     """
 
     def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
-        picked = upscaling.pick_device(device)
-        names = dict.fromkeys([*models, enlarging.default_model(), *checkpoint.bundled_names()])
+        picked = engine.pick_device(device)
+        names = dict.fromkeys([*models, picture_frames.default_model(), *generator_file.bundled_names()])
         self.models = {name: _blends(name) for name in names}
         self.max_pixels = max_pixels
 
         @functools.lru_cache(maxsize=4)
-        def enlarger(options: Options) -> upscaling.Enlarger:
-            return upscaling.Enlarger(
-                enlarging.load(options.model, fidelity=options.fidelity),
+        def enlarger(options: Options) -> engine.Enlarger:
+            return engine.Enlarger(
+                picture_frames.load(options.model, fidelity=options.fidelity),
                 device=picked,
                 match_input=options.match_input,
                 self_ensemble=options.self_ensemble,
@@ -40,7 +42,7 @@ class Work:
 
     def check(self, path: Path) -> None:
         """Raise SRGANError if the file at ``path`` is no picture, or too large a one, which its header says."""
-        with picture_files.opened(path, max_pixels=self.max_pixels, together=True):
+        with full_files.opened(path, max_pixels=self.max_pixels, together=True):
             pass
 
     def __call__(self, job: Job) -> None:
@@ -73,18 +75,18 @@ class Work:
             job.progress = (current + done / area) / opened.info.frames
             job.go_on()
 
-        with picture_files.opened(job.source, max_pixels=self.max_pixels, together=True) as opened:
-            frames = enlarging.frames(opened, enlarger, job.suffix, on_frame=begin, on_progress=advance)
+        with full_files.opened(job.source, max_pixels=self.max_pixels, together=True) as opened:
+            frames = picture_frames.frames(opened, enlarger, job.suffix, on_frame=begin, on_progress=advance)
             shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
-            picture_files.write(job.result, shown, opened.info, scale=enlarger.scale)
+            full_files.write(job.result, shown, opened.info, scale=enlarger.scale)
         job.facts["bytes"] = job.result.stat().st_size
 
 
 def _blends(name: str) -> bool:
     """Whether the model ``name``, which must be one, can be blended."""
-    enlarging.load(name)
+    picture_frames.load(name)
     try:
-        enlarging.load(name, fidelity=0)
+        picture_frames.load(name, fidelity=0)
     except SRGANError:
         return False
     return True

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from srgan_lit import bicubic, crops, images, metrics, strip
-from srgan_lit.dashboard import Dashboard
+from srgan_lit.evaluation import comparison_strip, hardest_boxes, metrics
+from srgan_lit.pictures import bicubic, tensors
+from srgan_lit.training.dashboards import Dashboard
 
 PICTURES = 4  # the first of the validation set: the same in every run on the same pictures
 _COLUMN_PX = 240  # LR, bicubic, SR and HR in a panel of 1040 pixels
@@ -61,19 +62,21 @@ class Showcase(Callback):
 
 def panel(lr: Tensor, sr: Tensor, hr: Tensor, *, grey: bool, scale: int) -> Image.Image:
     """One picture in four columns, from images (1, 3, h, w) and twice (1, 3, H, W) in [0, 1]."""
-    small, ours, original = images.to_pixels(lr), images.to_pixels(sr), images.to_pixels(hr)
+    small, ours, original = tensors.to_pixels(lr), tensors.to_pixels(sr), tensors.to_pixels(hr)
     smooth = bicubic.enlarge(small, scale)
-    box = crops.hardest([smooth], original, count=1, side=max(24, min(original.shape[:2]) // 4))[0]
+    box = hardest_boxes.hardest([smooth], original, count=1, side=max(24, min(original.shape[:2]) // 4))[0]
     columns = [
-        strip.Column("LR", small.repeat(scale, axis=0).repeat(scale, axis=1), f"{small.shape[1]}x{small.shape[0]}"),
-        strip.Column("bicubic", smooth, _score(smooth, original, grey=grey, scale=scale)),
-        strip.Column("SR", ours, _score(ours, original, grey=grey, scale=scale)),
-        strip.Column("HR", original, "PSNR / SSIM"),
+        comparison_strip.Column(
+            "LR", small.repeat(scale, axis=0).repeat(scale, axis=1), f"{small.shape[1]}x{small.shape[0]}"
+        ),
+        comparison_strip.Column("bicubic", smooth, _score(smooth, original, grey=grey, scale=scale)),
+        comparison_strip.Column("SR", ours, _score(ours, original, grey=grey, scale=scale)),
+        comparison_strip.Column("HR", original, "PSNR / SSIM"),
     ]
-    return strip.draw(columns, box, column_px=_COLUMN_PX)
+    return comparison_strip.draw(columns, box, column_px=_COLUMN_PX)
 
 
 def _score(pixels: NDArray[np.uint8], original: NDArray[np.uint8], *, grey: bool, scale: int) -> str:
     rule = metrics.protocol(f"y_shave{scale}")
-    pair = images.from_pixels(pixels), images.from_pixels(original)
+    pair = tensors.from_pixels(pixels), tensors.from_pixels(original)
     return f"{metrics.psnr(*pair, rule, grey=grey).item():.2f} dB / {metrics.ssim(*pair, rule, grey=grey).item():.4f}"

@@ -8,9 +8,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from srgan_lit.config import AdversarialConfig
-from srgan_lit.dashboard import Dashboard
-from srgan_lit.module import SRGANModule
+from srgan_lit.config.schema import AdversarialConfig
+from srgan_lit.training.dashboards import Dashboard
+from srgan_lit.training.module import SRGANModule
 
 log = logging.getLogger(__name__)
 

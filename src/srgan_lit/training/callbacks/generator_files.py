@@ -1,27 +1,17 @@
-"""What happens beside the training: generator files, curves, the progress bar. No maths."""
+"""The generator files of a run: ``srresnet``, ``generator`` and ``best``."""
 
 import copy
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from torch.optim.swa_utils import update_bn
 
-from srgan_lit.checkpoint import save_generator
-from srgan_lit.module import PRETRAIN, SRGANModule
-
-
-def validation_scores(trainer: L.Trainer) -> dict[str, float]:
-    """The means of the last validation, by name."""
-    return {
-        name.removeprefix("val/"): float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith("val/")
-    }
+from srgan_lit.model_files.generator_file import save_generator
+from srgan_lit.training.callbacks.validation_scores import validation_scores
+from srgan_lit.training.module import PRETRAIN, SRGANModule
 
 
 class GeneratorFiles(Callback):
@@ -98,104 +88,3 @@ class GeneratorFiles(Callback):
             self.save_result(trainer, pl_module, "srresnet.safetensors")
         if pl_module.global_step >= pl_module.plan.iterations:
             self.save_result(trainer, pl_module, "generator.safetensors")
-
-
-class Curves(Callback):
-    """Take losses, learning rates, gradient norms, scores and the speed to the loggers, by the iterations done.
-
-    The speed is that since the last time, without validations; ``batch_size`` is per device.
-    """
-
-    def __init__(self, *, every: int, batch_size: int) -> None:
-        self.every, self.batch_size = every, batch_size
-        self._learning_rates: dict[str, float] = {}
-        self._since = (0, 0.0)  # iteration, and the time less that of validations
-        self._validating = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._since = (trainer.global_step, time.perf_counter())
-
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop it."""
-        self._validating = time.perf_counter()
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let it go on; log the scores."""
-        iteration, started = self._since
-        self._since = (iteration, started + time.perf_counter() - self._validating)
-        scores = {f"val/{name}": value for name, value in validation_scores(trainer).items()}
-        for logger in trainer.loggers:
-            logger.log_metrics(scores, step=trainer.global_step)
-
-    def _speed(self, trainer: L.Trainer) -> float:
-        """Images per second of all devices since the last call."""
-        (iteration, started), now = self._since, time.perf_counter()
-        self._since = (trainer.global_step, now)
-        return (trainer.global_step - iteration) * self.batch_size * trainer.world_size / (now - started)
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """The learning rates that this iteration uses, before the schedules step on."""
-        assert isinstance(pl_module, SRGANModule)
-        self._learning_rates = pl_module.learning_rates()
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Every so many iterations."""
-        assert isinstance(pl_module, SRGANModule)
-        if pl_module.global_step % self.every == 0:
-            losses = {f"train/{name}": value for name, value in pl_module.values.items()}
-            losses["train/skipped"] = torch.tensor(pl_module.skipped)
-            rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
-            values = {name: float(value) for name, value in (losses | rates).items()}
-            values["images_per_second"] = self._speed(trainer)  # after float(), which waits for the device
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=pl_module.global_step)
-
-
-class IterationBar(TQDMProgressBar):
-    """One bar over all iterations: phase, iterations per second, time left, losses, last validation."""
-
-    @property
-    def total_train_batches(self) -> int:
-        """Of the whole run, also where it was resumed."""
-        return self.trainer.max_steps
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin: where a run is resumed in the middle, Lightning calls this alone."""
-        super().on_train_start(trainer, pl_module)
-        self._begin(trainer)
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin, after Lightning has set the bar back."""
-        super().on_train_epoch_start(trainer, pl_module)
-        self._begin(trainer)
-
-    def _begin(self, trainer: L.Trainer) -> None:
-        """Count on from where a resumed run goes on, so that the rate is that of the iterations done here."""
-        bar = self.train_progress_bar
-        bar.reset(self.total_train_batches)
-        bar.n = bar.initial = bar.last_print_n = trainer.global_step
-        bar.set_description("training")
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Name the phase."""
-        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
-        assert isinstance(pl_module, SRGANModule)
-        self.train_progress_bar.set_description(pl_module.phase, refresh=False)
-
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Losses, and the PSNR of the last validation next to bicubic's."""
-        assert isinstance(pl_module, SRGANModule)
-        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "_" not in name}
-        if pl_module.skipped:
-            shown["skipped"] = str(pl_module.skipped)
-        scores = validation_scores(trainer)
-        if "psnr" in scores:
-            shown["PSNR"] = f"{scores['psnr']:.2f} dB (bicubic {scores['psnr_bicubic']:.2f})"
-        return shown

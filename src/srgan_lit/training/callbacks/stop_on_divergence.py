@@ -6,8 +6,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from srgan_lit.errors import SRGANError
-from srgan_lit.module import SRGANModule
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.training.module import SRGANModule
 
 LIMIT = 10  # iterations in a row without a finite gradient
 

@@ -11,8 +11,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from srgan_lit import launch
-from srgan_lit.errors import SRGANError
+from srgan_lit.common.errors import SRGANError
+from srgan_lit.training import launch
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What every folder uses: errors, whole files, command lines, processes. No pictures, no networks."""

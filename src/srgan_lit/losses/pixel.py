@@ -1,0 +1,37 @@
+"""Losses of pixels: whole batches in, a scalar in float32 out, whatever the precision of the input."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_loss(sr: Tensor, hr: Tensor, kind: str) -> Tensor:
+    """Mean over pixels of a difference of images in [0, 1].
+
+    ``mse`` (the paper's), ``l1``, or ``charbonnier`` sqrt(d² + 1e-6) (Lai et al. 2017).
+
+    Raises:
+        ValueError: another ``kind``.
+    """
+    sr, hr = sr.float(), hr.float()
+    if kind == "mse":
+        return F.mse_loss(sr, hr)
+    if kind == "l1":
+        return F.l1_loss(sr, hr)
+    if kind == "charbonnier":
+        return ((sr - hr).square() + 1e-6).sqrt().mean()
+    raise ValueError(f"pixel loss must be mse, l1 or charbonnier, not {kind!r}")
+
+
+_WINDOW = 6  # LR pixels a side over which an error is averaged: texture averages out, a grid stays
+
+
+def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """How much the error of ``sr`` repeats with the PixelShuffle's period: the variance of its local means by phase.
+
+    The error sr - hr is parted into its scale² phases (pixels of the same place in their LR pixel), each averaged
+    over windows of 6x6 LR pixels; where no grid is, the phases agree. Images (B, 3, H, W) in [0, 1], at least six LR
+    pixels a side. A measure of this package's own, against what Odena et al. 2016 call checkerboard artifacts.
+    """
+    error = F.pixel_unshuffle(sr.float() - hr.float(), scale)  # (B, 3 * scale², h, w)
+    means = F.avg_pool2d(error, _WINDOW, stride=_WINDOW // 2).unflatten(1, (-1, scale**2))
+    return means.var(dim=2, correction=0).mean()

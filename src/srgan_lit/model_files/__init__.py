@@ -1,0 +1,1 @@
+"""Generator files, other projects' files, VGG's weights: reading and writing, never running code."""

@@ -1,0 +1,79 @@
+"""Where VGG's trained weights come from: torchvision's download, or a file."""
+
+import os
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.model_files import tensor_files
+from srgan_lit.networks.vgg import VGGFeatures
+
+
+def vgg_features(*, backbone: str = "vgg19", layer: str | None = "5_4", weights: str = "imagenet") -> VGGFeatures:
+    """VGG up to ``layer``, with weights.
+
+    Args:
+        backbone: ``vgg19`` or ``vgg16``.
+        layer: ``<block>_<convolution>``, counted from 1; None for the last.
+        weights: ``imagenet`` (torchvision's, downloaded once and checked), a file (safetensors or a state
+            dict, with torchvision's names, with or without ``features.``), or ``random`` (the same random
+            weights each time; for tests and demonstrations only).
+
+    Raises:
+        UsageError: an unknown backbone or layer, or no such file.
+        SRGANError: weights that cannot be had or do not fit.
+    """
+    network = VGGFeatures(backbone=backbone, layer=layer)
+    if weights == "random":
+        return network
+    given = _imagenet(backbone) if weights == "imagenet" else _read_weights(weights)
+    tensors = {}
+    for name, tensor in network.features.state_dict().items():
+        found = given.get(name, given.get(f"features.{name}"))
+        wrong = "is missing" if found is None else tensor_files.unsound(found, shape=tensor.shape)
+        if found is None or wrong:
+            raise SRGANError(f"perceptual.weights={weights}: not {backbone} weights (features.{name} {wrong})")
+        tensors[name] = found.float()
+    network.features.load_state_dict(tensors)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _imagenet(backbone: str) -> dict[str, Tensor]:
+    import hashlib
+
+    from torchvision.models import VGG16_Weights, VGG19_Weights
+
+    weights = {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[backbone].IMAGENET1K_V1
+    # torchvision's file names end with the first digits of their SHA-256, but a file that is in the cache
+    # already is loaded unchecked.
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if cached.exists():
+        with cached.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if not digest.startswith(cached.stem.rpartition("-")[2]):
+            raise SRGANError(f"{cached}: damaged (its SHA-256 is {digest}); delete it and run again")
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise SRGANError(
+            f"{backbone}'s ImageNet weights cannot be downloaded ({error}); fetch {weights.url} "
+            "and pass perceptual.weights=<file>, or try the program out with perceptual.weights=random"
+        ) from error
+
+
+def _read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise UsageError(f"perceptual.weights={path}: no such file; give a file, imagenet or random")
+    try:
+        if Path(path).suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        loaded = tensor_files.read(path)
+    except Exception as error:  # both readers raise many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SRGANError(f"perceptual.weights={path}: cannot be read ({reason})") from error
+    if not isinstance(loaded, dict):
+        raise SRGANError(f"perceptual.weights={path}: not a state dict")
+    return loaded

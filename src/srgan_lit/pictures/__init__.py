@@ -1,0 +1,1 @@
+"""Picture and video files, pixels, and bicubic resizing. No torch but in ``tensors``."""

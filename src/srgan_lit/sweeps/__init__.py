@@ -1,0 +1,1 @@
+"""Many trainings by one command, and their table."""

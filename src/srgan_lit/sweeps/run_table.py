@@ -1,0 +1,148 @@
+"""Runs side by side, one row each. No torch."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srgan_lit.common import atomic_files, text_tables
+from srgan_lit.evaluation import run_curves
+
+OVERRIDES = ".hydra/overrides.yaml"  # what was set on the command line
+FAILURE = "failure.txt"  # in a job's folder: why it failed, in its first line
+
+# What a sweep can judge runs by, and what is better.
+DIRECTIONS = {"psnr": "maximize", "perceptual": "minimize"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run directory.
+
+    Attributes:
+        name: its path below the folder that was asked for.
+        overrides: what was set on its command line.
+        iterations: the last one in its ``metrics.csv``; 0 where there is none.
+        objective: the key of ``DIRECTIONS`` that its configuration names.
+        scores: (data set, measure) to the mean over the pictures by the run's result, from ``report/results.json``.
+        failure: why there are no scores; "" where there are.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    iterations: int
+    objective: str
+    scores: dict[tuple[str, str], float]
+    failure: str
+
+    @property
+    def rank(self) -> float:
+        """By the objective on the validation pictures, the best lowest; what has no value comes last."""
+        for (dataset, measure), value in self.scores.items():
+            if dataset == "validation" and measure.startswith("vgg" if self.objective == "perceptual" else "psnr"):
+                return value if DIRECTIONS[self.objective] == "minimize" else -value
+        return math.inf
+
+
+def find(folder: Path) -> list[Path]:
+    """The run directories at or below ``folder``, in the order of their names, numbers as numbers."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        if {"config.yaml", FAILURE} & set(files):
+            found.append(Path(path))
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found, key=lambda path: [(part.isdigit(), part.zfill(9)) for part in path.parts])
+
+
+def read(folders: Sequence[Path]) -> list[Run]:
+    """Every run at or below the folders, the best first."""
+    several = len(folders) > 1
+    found = [_read(run, folder.parent if several else folder) for folder in folders for run in find(folder)]
+    return sorted(found, key=lambda run: run.rank)
+
+
+def _read(folder: Path, above: Path) -> Run:
+    from omegaconf import OmegaConf
+
+    def listed(name: str) -> object:
+        path = folder / name
+        return OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else None
+
+    config, overrides = listed("config.yaml"), listed(OVERRIDES)
+    report, curve = folder / "report" / "results.json", folder / "metrics.csv"
+    failure = (folder / FAILURE).read_text(encoding="utf-8").partition("\n")[0] if (folder / FAILURE).is_file() else ""
+    scores: dict[tuple[str, str], float] = {}
+    if report.is_file():
+        for row in json.loads(report.read_text(encoding="utf-8"))["rows"]:  # of a data set, the result is last
+            for measure, value in row.items():
+                if measure in ("psnr", "ssim") or measure.startswith("vgg"):
+                    scores[row["dataset"], measure] = math.nan if value is None else value
+    steps = [points[-1][0] for points in run_curves.read(curve).values()] if curve.is_file() else []
+    return Run(
+        name=str(folder.relative_to(above)) if folder != above else folder.name,
+        overrides=tuple(overrides) if isinstance(overrides, list) else (),
+        iterations=int(max(steps, default=0)),
+        objective=config.get("objective", "psnr") if isinstance(config, dict) else "psnr",
+        scores=scores,
+        failure=failure or ("" if scores else "no report: still running, or stopped"),
+    )
+
+
+def _cells(found: Sequence[Run]) -> list[list[str]]:
+    """Heading and rows. Of the overrides, those that not all runs share."""
+    shared = set.intersection(*(set(run.overrides) for run in found)) if len(found) > 1 else set()
+    columns = list(dict.fromkeys(column for run in found for column in run.scores))
+    lines = [["run", "changed", "iterations", *(_heading(*column) for column in columns), "failed"]]
+    for run in found:
+        scores = [_show(measure, run.scores.get((dataset, measure), math.nan)) for dataset, measure in columns]
+        changed = " ".join(override for override in run.overrides if override not in shared)
+        lines.append([run.name, changed, str(run.iterations), *scores, run.failure])
+    if not any(run.failure for run in found):
+        lines = [line[:-1] for line in lines]
+    return lines
+
+
+def _heading(dataset: str, measure: str) -> str:
+    name = measure.upper().replace("_", " ", 1)
+    return f"{dataset} {name} {'↓' if measure.startswith('vgg') else '↑'}"
+
+
+def _show(measure: str, value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.{3 if measure == 'psnr' else 4}f}"
+
+
+def table(found: Sequence[Run]) -> str:
+    """The table as text: aligned for a terminal, and Markdown to paste."""
+    lines = _cells(found)
+    return text_tables.markdown(lines, left=[name in ("run", "changed", "failed") for name in lines[0]])
+
+
+def as_json(found: Sequence[Run]) -> str:
+    """A list of runs in the order of the table; null where a score is not finite."""
+    listed = []
+    for run in found:
+        scores: dict[str, dict[str, float | None]] = {}
+        for (dataset, measure), value in run.scores.items():
+            scores.setdefault(dataset, {})[measure] = value if math.isfinite(value) else None
+        known = {"run": run.name, "overrides": list(run.overrides), "iterations": run.iterations}
+        listed.append({**known, "objective": run.objective, "scores": scores, "failed": run.failure or None})
+    return json.dumps({"runs": listed}, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(found: Sequence[Run]) -> str:
+    """The table with commas."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_cells(found))
+    return text.getvalue()
+
+
+def write(out: Path, found: Sequence[Run]) -> None:
+    """Write ``results.md``, ``results.json`` and ``results.csv`` into ``out``, which exists."""
+    atomic_files.write_text(out / "results.md", table(found))
+    atomic_files.write_text(out / "results.json", as_json(found))
+    atomic_files.write_text(out / "results.csv", as_csv(found))

@@ -1,0 +1,1 @@
+"""What happens beside the training's steps, one callback a file."""
