@@ -49,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--lpips",
         nargs="?",
         const="alex",
-        choices=("alex", "vgg", "squeeze"),
-        help="add LPIPS with this backbone (default alex), which torchvision downloads once",
+        metavar="BACKBONE",
+        help="add LPIPS: alex (default), vgg or squeeze, downloaded once by torchvision, or a file with its weights",
     )
     parser.add_argument(
         "--perceptual",

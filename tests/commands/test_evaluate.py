@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from srgan_lit import evaluate
 from srgan_lit.common.errors import SRGANError, UsageError
@@ -25,6 +26,7 @@ from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.upscaling.upscalers import Bicubic, Network
 
 DATA = Path(os.environ.get("SRGAN_LIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SQUEEZENET = DATA.parent / "models" / "squeezenet1_1_features.safetensors"
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -238,7 +240,7 @@ def test_lpips_without_its_backbone_leaves_a_column_that_says_why(tmp_path, monk
     def offline(**_: object) -> None:
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity", offline)
+    monkeypatch.setattr("torchmetrics.functional.image.lpips._NoTrainLpips", offline)
     column = columns.lpips("alex")
     [row] = scoring.evaluate(
         {"bicubic": Bicubic(4)}, [Pictures("set", a=picture(40, 40))], "y_full", tmp_path, extra=[column]
@@ -284,6 +286,48 @@ def test_lpips_follows_its_formula_on_a_given_backbone(tmp_path, monkeypatch):
                 tapped += 1
     assert column.compute(sr, hr, pair) == pytest.approx(expected, rel=1e-4)
     assert column.compute(hr, hr, pair) == pytest.approx(0, abs=1e-7)
+
+
+def test_lpips_takes_a_file_and_knows_its_network(tmp_path):
+    """The same distance as with the download, whether by torchvision's whole names or those below features."""
+    from torchvision.models import alexnet, squeezenet1_1
+
+    sr, hr = tensors.from_pixels(picture(64, 64)), tensors.from_pixels(picture(64, 64, seed=1))
+    pair = Pair(name="a", lr=picture(16, 16), hr=picture(64, 64), grey=False)
+    for name, network in (("squeeze", squeezenet1_1()), ("alex", alexnet())):
+        torch.save(network.state_dict(), tmp_path / f"{name}.pth")
+        save_file(network.features.state_dict(), tmp_path / f"{name}.safetensors")
+        whole, features = (columns.lpips(str(tmp_path / f"{name}{suffix}")) for suffix in (".pth", ".safetensors"))
+        assert whole.key == features.key == f"lpips_{name}"
+        assert whole.compute(sr, hr, pair) == features.compute(sr, hr, pair) > 0
+    assert columns.lpips(str(tmp_path / "alex.pth")).compute(hr, hr, pair) == 0
+
+
+def test_lpips_refuses_what_is_no_backbone(tmp_path):
+    from torchvision.models import squeezenet1_1
+
+    with pytest.raises(UsageError, match="no such file"):
+        columns.lpips(str(tmp_path / "absent.safetensors"))
+    tensors_ = squeezenet1_1().features.state_dict()
+    save_file({"0.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    save_file({n: v for n, v in tensors_.items() if n != "12.squeeze.bias"}, tmp_path / "cut.safetensors")
+    with pytest.raises(SRGANError, match="not torchvision's weights of alex, vgg, squeeze"):
+        columns.lpips(str(tmp_path / "other.safetensors"))
+    with pytest.raises(SRGANError, match=r"features\.12\.squeeze\.bias is missing"):
+        columns.lpips(str(tmp_path / "cut.safetensors"))
+
+
+@pytest.mark.skipif(not SQUEEZENET.is_file(), reason="needs SqueezeNet's features")
+def test_lpips_gives_the_documented_values():
+    """Those of torchmetrics' documentation of ``LearnedPerceptualImagePatchSimilarity``."""
+    from srgan_lit.model_files.lpips_weights import lpips
+
+    judge, network = lpips(str(SQUEEZENET))
+    generator = torch.Generator().manual_seed(42)
+    one, other = (torch.rand(2, 3, 100, 100, generator=generator) for _ in range(2))
+    assert network == "squeeze"
+    distances = [judge(one[[index]], other[[index]]).item() for index in range(2)]
+    assert distances == pytest.approx([0.1024, 0.0938], abs=5e-5)
 
 
 # ---------------------------------------------------------------------- the command

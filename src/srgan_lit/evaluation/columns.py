@@ -130,26 +130,28 @@ def perceptual(weights: str, backbone: str | None = None) -> Measure:
     )
 
 
-def lpips(network: str) -> Measure:
-    """LPIPS (Zhang et al. 2018) by torchmetrics, on RGB; its backbone is downloaded once by torchvision.
+def lpips(backbone: str) -> Measure:
+    """LPIPS (Zhang et al. 2018) on RGB.
 
-    Without the download the column stays, empty, and says why: a table made offline lacks one measure,
-    not the rest.
+    Without a download the column stays, empty, and says why: a table made offline lacks one measure, not the rest.
 
     Args:
-        network: ``alex`` (what papers report), ``vgg`` or ``squeeze``.
-    """
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+        backbone: ``alex`` (what papers report), ``vgg`` or ``squeeze``, which torchvision downloads once; or a file
+            with one's weights.
 
-    missing = ""
-    judge = None
+    Raises:
+        UsageError: no such file.
+        SRGANError: the file holds no backbone of LPIPS.
+    """
+    from srgan_lit.model_files import lpips_weights
+
+    judge, network, missing = None, backbone, ""
     try:
-        judge = LearnedPerceptualImagePatchSimilarity(net_type=network, normalize=True)  # type: ignore[arg-type]
-    except (OSError, RuntimeError) as error:
-        missing = (
-            f"LPIPS is empty: the {network} backbone could not be loaded ({' '.join(str(error).split())}). "
-            f"Put torchvision's weights file into {torch.hub.get_dir()}/checkpoints, or run once with a network."
-        )
+        judge, network = lpips_weights.lpips(backbone)
+    except SRGANError as error:
+        if backbone not in lpips_weights.NETWORKS:
+            raise
+        missing = f"LPIPS is empty: {error}."
 
     def compute(sr: Tensor, hr: Tensor, pair: Pair) -> float:
         if judge is None:

@@ -3,10 +3,14 @@
 import os
 import warnings
 import zipfile
+from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
+
+from srgan_lit.common.errors import SRGANError
 
 
 def read(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
@@ -22,6 +26,22 @@ def read(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is refused anyway
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state dict in a safetensors file or one of ``torch.save``; its values are yet to be checked.
+
+    Raises:
+        SRGANError: the file cannot be read, or holds something else.
+    """
+    try:
+        loaded = safetensors.torch.load_file(path) if Path(path).suffix == ".safetensors" else read(path)
+    except Exception as error:  # both readers raise many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SRGANError(f"{path}: cannot be read ({reason})") from error
+    if not isinstance(loaded, dict):
+        raise SRGANError(f"{path}: not a state dict")
+    return loaded
 
 
 def unsound(tensor: object, *, shape: torch.Size | None = None) -> str | None:

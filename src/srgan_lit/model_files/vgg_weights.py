@@ -1,9 +1,7 @@
 """Where VGG's trained weights come from: torchvision's download, or a file."""
 
-import os
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -29,7 +27,7 @@ def vgg_features(*, backbone: str = "vgg19", layer: str | None = "5_4", weights:
     network = VGGFeatures(backbone=backbone, layer=layer)
     if weights == "random":
         return network
-    given = _imagenet(backbone) if weights == "imagenet" else _read_weights(weights)
+    given = _imagenet(backbone) if weights == "imagenet" else _from_file(weights)
     tensors = {}
     for name, tensor in network.features.state_dict().items():
         found = given.get(name, given.get(f"features.{name}"))
@@ -64,16 +62,10 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def _from_file(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise UsageError(f"perceptual.weights={path}: no such file; give a file, imagenet or random")
     try:
-        if Path(path).suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        loaded = tensor_files.read(path)
-    except Exception as error:  # both readers raise many kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SRGANError(f"perceptual.weights={path}: cannot be read ({reason})") from error
-    if not isinstance(loaded, dict):
-        raise SRGANError(f"perceptual.weights={path}: not a state dict")
-    return loaded
+        return tensor_files.read_state_dict(path)
+    except SRGANError as error:
+        raise SRGANError(f"perceptual.weights={error}") from error
