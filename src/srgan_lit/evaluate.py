@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="WEIGHTS",
         help="add the distance of VGG features: a file with VGG19's or VGG16's, or imagenet (downloaded once)",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace scores that DIR holds (default: refuse)")
     parser.add_argument("--save-images", action="store_true", help="write what each model makes as PNG into DIR/images")
     parser.add_argument(
         "--show",
@@ -113,8 +114,10 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
     failures = []
     for given, name in names.items():
         try:
-            network = None if given == "bicubic" else generator_file.load_generator(given)
+            network = None if generator_file.is_bicubic(given) else generator_file.load_generator(given)
             networks[name] = network and upscalers.Network(network, device=chosen)
+        except UsageError:
+            raise
         except SRGANError as error:
             failures.append(str(error))
     if not networks:
@@ -152,6 +155,9 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.evaluation import columns, results, scoring
     from srgan_lit.model_files import generator_file
 
+    earlier = next((path for name in scoring.FILES if (path := arguments.out / name).exists()), None)
+    if earlier and not arguments.overwrite:
+        raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
     names = _names(_once(arguments.model, "--model", {"bicubic", *generator_file.bundled_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)

@@ -216,6 +216,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
     from srgan_lit.common import cpu_instructions
+    from srgan_lit.model_files import generator_file
     from srgan_lit.upscaling import engine, picture_frames
 
     device = engine.pick_device(arguments.device)
@@ -223,7 +224,8 @@ def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
         command_line.complain(
             f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster"
         )
-    generator = picture_frames.load(arguments.model or picture_frames.default_model(), fidelity=arguments.fidelity)
+    model = arguments.model or generator_file.bundled(picture_frames.default_model())
+    generator = picture_frames.load(model, fidelity=arguments.fidelity)
     return engine.Enlarger(
         generator,
         device=device,

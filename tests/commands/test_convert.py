@@ -188,3 +188,17 @@ def test_our_own_names_come_back_bit_for_bit(tmp_path: Path) -> None:
     save_generator(tmp_path / "again.safetensors", back)
     for name, tensor in generator.state_dict().items():
         assert torch.equal(tensor, back.state_dict()[name]), name
+
+
+def test_a_picture_is_not_said_to_hold_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in {
+        "picture.png": b"\x89PNG\r\n\x1a\n" + bytes(80),
+        "notes.pth": b"my notes",
+        "no.pth": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert convert.main([str(tmp_path / name), "-o", str(tmp_path / "g.safetensors")]) == 1
+        said = capsys.readouterr().err
+        assert "not a file of tensors" in said
+        assert "run code" not in said
+        assert name in said

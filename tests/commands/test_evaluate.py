@@ -434,6 +434,34 @@ def test_bicubic_takes_the_scale_of_the_other_models(tmp_path, monkeypatch, caps
     assert rows[0]["psnr"] == pytest.approx(expected)
 
 
+def test_earlier_scores_are_replaced_only_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data" / "a.png", picture(40, 40))
+    command = ["--model", "bicubic", "--data", "data", "--out", "out"]
+    assert evaluate.main(command) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert set(before) == set(scoring.FILES), "every file that is written is protected"
+    write(tmp_path / "data" / "b.png", picture(40, 44))
+    assert evaluate.main(command) == 2
+    assert "out/results.json exists: name another folder with --out, or add --overwrite" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert evaluate.main([*command, "--overwrite"]) == 0
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["rows"][0]["n"] == 2
+
+
+def test_a_run_called_like_the_model_in_the_box_is_not_passed_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data" / "a.png", picture(40, 40))
+    generator(tmp_path / "srgan" / "generator.safetensors")
+    command = ["--data", "data", "--out", "out", "--model"]
+    assert evaluate.main([*command, "bicubic", "srgan"]) == 2
+    assert "write ./srgan for the folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert evaluate.main([*command, "./srgan"]) == 0
+    [row] = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert row["model"] == "srgan"
+
+
 def test_two_runs_of_one_name_keep_their_own_scores_and_curves(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a" / "test" / "p.png", picture(40, 40))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from helpers.tiny_runs import PRETRAIN, command, rows, tensors_close, tensors_equal, train
+from helpers.tiny_runs import BOTH, PRETRAIN, command, rows, tensors_close, tensors_equal, train
 from srgan_lit.model_files.generator_file import load_generator, read_metadata
 
 
@@ -28,6 +28,12 @@ def test_run_directory_holds_everything_and_loads_again(whole):
     assert not list(run_dir.rglob("*.part*")), "no temporary file is left"
     (named,) = (run_dir / "checkpoints").glob("iteration=*.ckpt")
     assert named.stem == "iteration=12"
+
+
+def test_equal_runs_in_other_folders_write_the_same_files(whole, tmp_path):
+    train(tmp_path / "elsewhere", *BOTH, f"data.cache={tmp_path / 'cache'}")
+    for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
+        assert (tmp_path / "elsewhere" / name).read_bytes() == (whole[0] / name).read_bytes(), name
 
 
 def test_files_of_a_run_have_ordinary_permissions(whole):

@@ -15,10 +15,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from helpers import colour_profiles
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets
-from srgan_lit.pictures import bicubic, rgb8
+from srgan_lit.pictures import bicubic, full_files, rgb8
 
 
 def fill(folder, count=6, side=40):
@@ -85,6 +86,30 @@ def test_whatever_kind_of_file_a_camera_or_program_writes(tmp_path):
     assert np.array_equal(cache.hr(by_name["turned.png"]), np.rot90(rgb, -1))
     assert np.array_equal(cache.hr(by_name["wide.png"]), cache.hr(by_name["grey.png"]))
     assert [name for name in cache.names if cache.grey[by_name[name]]] == ["grey.png", "wide.png"]
+
+
+def test_cmyk_is_seen_through_its_profile_as_upscale_sees_it(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    inks = np.random.default_rng(0).integers(0, 256, (40, 24, 4), dtype=np.uint8)
+    image = Image.fromarray(inks, mode="CMYK")
+    image.save(folder / "print.tif", icc_profile=colour_profiles.cmyk())
+    cache = opened(folder, tmp_path / "cache")
+    with full_files.opened(folder / "print.tif") as picture:
+        assert np.array_equal(cache.hr(0), picture.frame(0))
+    plain = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(cache.hr(0) - plain).mean() > 20
+
+
+def test_a_picture_that_is_no_regular_file_is_named_and_never_waited_for(tmp_path):
+    folder = tmp_path / "photos"
+    fill(folder, 3)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "linked.png").symlink_to(folder / "pipe.png")
+    cache = opened(folder, tmp_path / "cache")
+    assert len(cache) == 3
+    assert set(cache.bad) == {"pipe.png", "linked.png"}
+    assert all("no regular file" in reason for reason in cache.bad.values())
 
 
 def test_bad_files_are_named_and_the_others_are_there(tmp_path):

@@ -12,7 +12,7 @@ import torch
 
 from helpers import foreign_networks
 from srgan_lit import Generator, load_generator, save_generator
-from srgan_lit.common.errors import SRGANError
+from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.model_files import generator_file
 
 
@@ -181,3 +181,37 @@ def test_a_generator_in_the_box_that_is_damaged_is_refused(tmp_path, monkeypatch
     (tmp_path / "srresnet.safetensors").write_bytes(content)
     with pytest.raises(SRGANError, match=r"srresnet\.safetensors: damaged .* install srgan_lit again"):
         load_generator("srresnet")
+
+
+def test_equal_generators_are_equal_files_whatever_is_written_beside(tmp_path: Path) -> None:
+    generator = small()
+    about = {"trained": {"iterations": 7, "data": "photos"}, "scores": {"validation": {"psnr": 30.1}}}
+    for number in range(6):
+        save_generator(tmp_path / f"{number}.safetensors", generator, **about)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert same(load_generator(tmp_path / "0.safetensors"), generator)
+
+
+@pytest.mark.parametrize("kind", ["run directory", "file"])
+def test_a_name_in_the_box_that_is_also_a_model_here_is_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "srgan").mkdir()
+    assert generator_file.find_model("srgan").parent == generator_file.BUNDLED  # a folder without a model
+    (tmp_path / "srgan").rmdir()
+    mine = small()
+    path = tmp_path / "srgan" / "generator.safetensors" if kind == "run directory" else tmp_path / "srgan"
+    path.parent.mkdir(exist_ok=True)
+    save_generator(path, mine)
+    with pytest.raises(
+        UsageError, match=r"srgan: both the model in the box and a f\w+ here; write \./srgan"
+    ) as refusal:
+        load_generator("srgan")
+    assert refusal.value.exit_status == 2
+    for here in ("./srgan", str(tmp_path / "srgan"), Path("srgan")):
+        assert same(load_generator(here), mine)
+    assert not same(load_generator(generator_file.bundled("srgan")), mine)
+    assert generator_file.is_bicubic("bicubic")
+    (tmp_path / "srgan").rename("bicubic")
+    with pytest.raises(UsageError, match=r"both the baseline and a f\w+ here; write \./bicubic"):
+        generator_file.is_bicubic("bicubic")
+    assert not generator_file.is_bicubic("./bicubic")

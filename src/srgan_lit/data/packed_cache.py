@@ -33,7 +33,7 @@ from srgan_lit.pictures import rgb8
 
 _log = logging.getLogger(__name__)
 # To be raised when the layout changes, or what decoding or shrinking make of the same file: old caches are then stale.
-VERSION = 2
+VERSION = 3
 
 _POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs more than it saves
 
@@ -201,6 +201,8 @@ def _digests(source: Source) -> list[str | None]:
     digests: list[str | None] = []
     for path in _files(source):
         try:
+            if not path.is_file():  # to open a FIFO would wait for ever
+                raise OSError
             with path.open("rb") as opened:
                 digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
         except OSError:

@@ -17,6 +17,9 @@ from srgan_lit.pictures import rgb8, tensors
 from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.upscaling.upscalers import Upscaler
 
+# What ``evaluate`` writes beside ``images/``.
+FILES = ("results.json", "results.md", "images.csv", "comparison.png", "report.html")
+
 
 class TestSet(Protocol):
     """Named pictures that load one at a time."""

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from srgan_lit.common import atomic_files
+from srgan_lit.common import atomic_files, reserved_names
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files import tensor_files
 from srgan_lit.networks.srresnet import Generator
@@ -100,8 +100,21 @@ def save_generator(
         "trained": json.dumps(trained or {}),
         "scores": json.dumps(scores or {}),
     }
-    with atomic_files.replacing(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it mode 0600
+    with atomic_files.replacing(path) as temporary:  # save_file would make it mode 0600
+        temporary.write_bytes(_in_one_order(safetensors.torch.save(tensors, metadata)))
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library's order changes from one call to the next.
+
+    The format is 8 bytes for the length of the header, the header (JSON, filled up with spaces), and the tensors.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    sorted_header = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = sorted_header.ljust(-(-len(sorted_header) // 8) * 8)
+    return len(padded).to_bytes(8, "little") + padded + content[8 + length :]
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
@@ -208,19 +221,39 @@ def bundled_names() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
 
 
+def bundled(name: str) -> Path:
+    """The file of a bundled generator."""
+    return BUNDLED / f"{name}.safetensors"
+
+
+def is_bicubic(name_or_path: str | os.PathLike[str]) -> bool:
+    """Whether this names the baseline and no generator.
+
+    Raises:
+        UsageError: there is a model called ``bicubic`` here, and it is not clear which one is meant.
+    """
+    if name_or_path != "bicubic":
+        return False
+    _refuse_if_also_here(name_or_path, "the baseline")
+    return True
+
+
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """The file behind a bundled name, generator file, run directory or Lightning checkpoint.
 
+    A bare string that is a bundled name means that; ``./srgan``, or any ``Path``, is what is there.
+
     Raises:
+        UsageError: a bundled name which is also a model here.
         SRGANError: nothing is there.
     """
     path = Path(name_or_path)
-    if str(name_or_path) in bundled_names():
-        return BUNDLED / f"{name_or_path}.safetensors"
+    if isinstance(name_or_path, str) and name_or_path in bundled_names():
+        _refuse_if_also_here(name_or_path, "the model in the box")
+        return bundled(name_or_path)
     if path.is_dir():
-        for name in ("generator.safetensors", "srresnet.safetensors", "checkpoints/last.ckpt"):
-            if (path / name).is_file():
-                return path / name
+        if inside := _in_run_directory(path):
+            return inside
         raise SRGANError(
             f"{path}: a folder without generator.safetensors or checkpoints/last.ckpt: not a run directory"
         )
@@ -231,6 +264,17 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         f"{name_or_path}: no such model; give a .safetensors file, a run directory, a .ckpt, "
         f"or a bundled name ({names})"
     )
+
+
+def _in_run_directory(folder: Path) -> Path | None:
+    names = ("generator.safetensors", "srresnet.safetensors", "checkpoints/last.ckpt")
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _refuse_if_also_here(name: str, meaning: str) -> None:
+    """A bare name of ours that is also a model in the working directory. A folder without a model is none."""
+    if Path(name).is_file() or _in_run_directory(Path(name)):
+        reserved_names.refuse_if_also_a_path(name, meaning)
 
 
 def _check_bundled(path: Path) -> None:

@@ -56,7 +56,16 @@ def read_tensors(path: str | os.PathLike[str], *, key: str | None = None) -> tup
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path), ""
+        with path.open("rb") as file:
+            beginning = file.read(2)
+        if beginning != b"PK" and beginning[:1] != b"\x80":  # a zip, or a pickle
+            raise SRGANError(
+                f"{path}: not a file of tensors, by its first bytes; give what torch.save wrote (.pth, .pt, .ckpt) "
+                "or a .safetensors"
+            )
         loaded = tensor_files.read(path)
+    except SRGANError:
+        raise
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"the Python object {found[1]}" if found else "more than tensors"

@@ -8,6 +8,7 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from PIL import Image, ImageOps
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.pictures import pil_arrays
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
 
@@ -25,7 +27,14 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "PPM", "
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """As ``PIL.Image.open``, whatever the name ends with, for the formats that may be read."""
+    """As ``PIL.Image.open``, whatever the name ends with, for the formats that may be read.
+
+    Raises:
+        SRGANError: there is something at ``path`` that is no regular file: to open a FIFO would wait for ever.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise SRGANError("a folder" if path.is_dir() else "a FIFO, socket or device, and no regular file")
     return Image.open(path, formats=_FORMATS)
 
 
@@ -40,9 +49,9 @@ class Picture:
 def read_picture(path: str | os.PathLike[str]) -> Picture:
     """Decode a picture file to 8-bit RGB, as a viewer would show it on white.
 
-    EXIF orientation is applied; palettes and CMYK are converted; alpha is laid over white; 16-bit grey is
-    scaled to 8 bits; a grey file has three equal channels and ``grey`` set. Of an animation it is the first
-    frame.
+    EXIF orientation is applied; palettes are converted, and CMYK through its own colour profile; alpha is laid
+    over white; 16-bit grey is scaled to 8 bits; a grey file has three equal channels and ``grey`` set. Of an
+    animation it is the first frame.
 
     Raises:
         SRGANError: the file cannot be read, is truncated, damaged, no picture, or larger than Pillow's
@@ -69,6 +78,8 @@ def _to_rgb(image: Image.Image) -> Picture:
         image = Image.fromarray(np.clip(np.floor(wide / 257 + 0.5), 0, 255).astype(np.uint8))
     elif image.mode == "F":  # floating-point grey, taken as [0, 1]
         image = Image.fromarray((np.clip(np.asarray(image), 0, 1) * 255 + 0.5).astype(np.uint8))
+    if image.mode == "CMYK":
+        image = pil_arrays.cmyk_to_rgb(image)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

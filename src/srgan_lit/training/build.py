@@ -98,6 +98,13 @@ def datamodule(config: TrainConfig) -> SRDataModule:
 def trained(config: TrainConfig) -> dict[str, Any]:
     """What the generator file says of its training."""
     settings = dataclasses.asdict(config)
+    # Where things are is no part of what was trained: equal runs in two folders give equal files.
+    for group, keys in (
+        (settings, ("run_dir", "resume", "dry_run")),
+        (settings["data"], ("root", "test_root", "cache")),
+    ):
+        for key in keys:
+            del group[key]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return {
         "config_sha256": digest,

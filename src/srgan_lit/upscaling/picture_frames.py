@@ -1,6 +1,7 @@
 """A picture file, frame by frame, enlarged: what ``srgan-upscale`` and ``srgan-app`` share. No names."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from srgan_lit.common.errors import UsageError
 from srgan_lit.model_files import generator_file
@@ -15,14 +16,14 @@ def default_model() -> str:
     return "srgan" if "srgan" in generator_file.bundled_names() else "srresnet"
 
 
-def load(model: str, *, fidelity: float | None = None) -> Generator | Ranged | bicubic_tensors.Bicubic:
+def load(model: str | Path, *, fidelity: float | None = None) -> Generator | Ranged | bicubic_tensors.Bicubic:
     """Return what ``model`` names, ``bicubic`` too, blended as ``checkpoint.load_blend`` does if ``fidelity`` says so.
 
     Raises:
         SRGANError: as ``load_generator`` and ``load_blend``.
         UsageError: bicubic with a fidelity.
     """
-    if model == "bicubic":
+    if generator_file.is_bicubic(model):
         if fidelity is not None:
             raise UsageError("--fidelity blends two networks; bicubic is none")
         return bicubic_tensors.Bicubic()

@@ -25,14 +25,17 @@ class Work:
 
     def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
         picked = engine.pick_device(device)
-        names = dict.fromkeys([*models, picture_frames.default_model(), *generator_file.bundled_names()])
-        self.models = {name: _blends(name) for name in names}
+        ours = [picture_frames.default_model(), *generator_file.bundled_names()]
+        # A folder here that is called like a model of ours is meant only where it was given.
+        files: dict[str, str | Path] = {name: generator_file.bundled(name) for name in ours}
+        files |= {name: name for name in models}
+        self.models = {name: _blends(files[name]) for name in dict.fromkeys([*models, *ours])}
         self.max_pixels = max_pixels
 
         @functools.lru_cache(maxsize=4)
         def enlarger(options: Options) -> engine.Enlarger:
             return engine.Enlarger(
-                picture_frames.load(options.model, fidelity=options.fidelity),
+                picture_frames.load(files[options.model], fidelity=options.fidelity),
                 device=picked,
                 match_input=options.match_input,
                 self_ensemble=options.self_ensemble,
@@ -82,11 +85,11 @@ class Work:
         job.facts["bytes"] = job.result.stat().st_size
 
 
-def _blends(name: str) -> bool:
-    """Whether the model ``name``, which must be one, can be blended."""
-    picture_frames.load(name)
+def _blends(model: str | Path) -> bool:
+    """Whether ``model``, which must be one, can be blended."""
+    picture_frames.load(model)
     try:
-        picture_frames.load(name, fidelity=0)
+        picture_frames.load(model, fidelity=0)
     except SRGANError:
         return False
     return True
