@@ -110,15 +110,16 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
 def _unpack(dataset: str, archive: Path, target: Path) -> None:
     """``target`` comes into being with the whole data set in it, or not at all."""
     from srgan_lit.data import archives, sets
+    from srgan_lit.pictures import find
 
-    find: dict[str, Callable[[Path], Path | None]] = {
+    holds: dict[str, Callable[[Path], Path | None]] = {
         "cufed": sets.find_cufed,
         "cufed5": sets.find_cufed5,
-        "folder": lambda folder: folder if sets.find_pictures(folder) else None,
+        "folder": lambda folder: folder if find.pictures(folder) else None,
     }
     with archives.unpacked(archive, target) as staging:
         inner = staging
-        while (found := find[dataset](inner)) is None:
+        while (found := holds[dataset](inner)) is None:
             below = list(inner.iterdir())
             if len(below) != 1 or not below[0].is_dir():
                 raise SRGANError(f"{archive}: no {KINDS[dataset].title} in it")

@@ -5,19 +5,17 @@ import glob
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line, machine_errors
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.pictures import video_files
+from srgan_lit.pictures import find, formats, video_files
 
 if TYPE_CHECKING:
     from srgan_lit.upscaling.engine import Enlarger
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--match-input", action="store_true", help="correct the result so that it shrinks to the input")
     parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations; 8 times slower")
     parser.add_argument(
-        "--format", choices=sorted({suffix[1:] for suffix in SUFFIXES}), help="of pictures (default: each input's)"
+        "--format",
+        choices=sorted(suffix[1:] for suffix in formats.BY_SUFFIX),
+        help="of pictures (default: each input's)",
     )
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument("--overwrite", action="store_true", help="replace results that exist (default: refuse)")
@@ -115,12 +115,12 @@ def plan(
     """
     jobs: list[Job] = []
     failures: list[str] = []
-    results = {*SUFFIXES, *video_files.RESULTS.values()}
+    results = {*formats.BY_SUFFIX, *video_files.RESULTS.values()}
     to_file = output.suffix.lower() in results and not output.is_dir()
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found = [(file, file.relative_to(path)) for file in _pictures_below(path, besides=output)]
+            found = [(file, file.relative_to(path)) for file in find.pictures(path, besides=output)]
             if not found:
                 failures.append(f"{given}: no pictures in this folder")
         elif path.exists():
@@ -141,7 +141,7 @@ def plan(
     if to_file and suffix and output.suffix.lower() != suffix:
         raise UsageError(f"--format {suffix[1:]} contradicts the name {output}")
     for job in jobs:
-        if job.video == (job.target.suffix.lower() in SUFFIXES):
+        if job.video == (formats.is_picture(job.target)):
             raise UsageError(f"{job.source} cannot become {job.target}: a video becomes a video, a picture a picture")
     _refuse_clashes(jobs)
     existing = [job for job in jobs if job.target.exists()]
@@ -164,19 +164,8 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
             raise UsageError(f"{other.source} and {job.source} would both become {job.target}: do them apart")
 
 
-def _pictures_below(folder: Path, *, besides: Path) -> Iterator[Path]:
-    """Pictures in ``folder`` and below, sorted; no hidden ones, and no earlier results, if those are kept inside."""
-    results = besides.resolve()
-    inside = folder.resolve() in results.parents
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        earlier = inside and results in path.resolve().parents
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not earlier:
-            yield path
-
-
-def _videos_below(folder: Path) -> int:
-    return sum(path.suffix.lower() in video_files.RESULTS for path in folder.rglob("*")) if folder.is_dir() else 0
+def _videos_below(folder: Path, *, besides: Path) -> int:
+    return sum(path.suffix.lower() in video_files.RESULTS for path in find.files(folder, besides=besides))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -208,7 +197,7 @@ def run(arguments: argparse.Namespace) -> int:
                     )
     for failure in failures:
         command_line.complain(failure)
-    if left := sum(_videos_below(Path(given)) for given in arguments.inputs):
+    if left := sum(_videos_below(Path(given), besides=arguments.output) for given in arguments.inputs):
         command_line.complain(f"{left} videos in folders were left alone, which take long: name those that are meant")
     print(f"{done} enlarged, {len(failures)} failed: {arguments.output}")  # noqa: T201
     return 1 if failures else 0

@@ -525,15 +525,15 @@ import resource
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from srgan_lit import picture_files
+from srgan_lit.pictures import full_files
 image = Image.new("RGB", (4, 4))
 image.save("in.png")
-with picture_files.opened("in.png") as opened:
+with full_files.opened("in.png") as opened:
     info = opened.info
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 bands = (np.full((125, 7000, 3), number, np.uint8) for number in range(96))
-frame = picture_files.Frame(shape=(12000, 7000, 3), bands=bands)
-picture_files.write(Path("out.{suffix}"), iter([frame]), info, scale=4)
+frame = full_files.Frame(shape=(12000, 7000, 3), bands=bands)
+full_files.write(Path("out.{suffix}"), iter([frame]), info, scale=4)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     command = [sys.executable, "-c", program]

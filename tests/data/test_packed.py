@@ -219,11 +219,11 @@ def test_the_default_place(tmp_path, monkeypatch):
 
 PACK = """
 import sys
-from srgan_lit import packed, sources
+from srgan_lit.data import packed_cache, sets
 from srgan_lit.config.schema import DataConfig
-found = sources.training_sources(DataConfig(name="folder", root=sys.argv[1]))
-packed._POOL_FROM = int(sys.argv[3])
-print(len(packed.open_packed(found, scale=4, label="set", cache=sys.argv[2])), flush=True)
+found = sets.training_sources(DataConfig(name="folder", root=sys.argv[1]))
+packed_cache._POOL_FROM = int(sys.argv[3])
+print(len(packed_cache.open_packed(found, scale=4, label="set", cache=sys.argv[2])), flush=True)
 """
 
 

@@ -18,12 +18,12 @@ from srgan_lit import upscale
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets
-from srgan_lit.pictures import rgb8
+from srgan_lit.pictures import formats, rgb8
 
 RNG = np.random.default_rng(0)
 RGB = Image.fromarray(RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8))
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-FORMATS = ("png", "jpg", "webp", "tif", "gif", "bmp", "avif")
+FORMATS = [each.suffixes[0][1:] for each in formats.TABLE if each.suffixes]
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -28,7 +28,7 @@ from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import tensors
+from srgan_lit.pictures import find, tensors
 from srgan_lit.pictures.rgb8 import read_picture, write_png
 from srgan_lit.training.module import Minimised, SRGANModule
 from srgan_lit.upscaling import engine
@@ -218,7 +218,7 @@ def inference(settings: Settings) -> Iterator[Workload]:
 def write_patches(folder: Path, count: int) -> None:
     """``count`` PNG files of 160x160 as CUFED has them, cut from the embedded pictures."""
     random = np.random.default_rng(0)
-    photos = [read_picture(path).pixels for path in sets.find_pictures(sets.SAMPLE / "test")]
+    photos = [read_picture(path).pixels for path in find.pictures(sets.SAMPLE / "test")]
     photos = [photo for photo in photos if min(photo.shape[:2]) >= 160]
     for number in range(count):
         photo = photos[number % len(photos)]
@@ -278,7 +278,7 @@ def _growth(folder: Path, part: Path, settings: Settings) -> dict[str, float]:
     taken = []
     for each in (part, part, folder):  # the first pass warms the allocator
         before = anonymous_bytes()
-        data = opened(each, batches=math.ceil(len(sets.find_pictures(each)) / LOADED))
+        data = opened(each, batches=math.ceil(len(find.pictures(each)) / LOADED))
         _drain(data.train_dataloader())
         taken.append(anonymous_bytes() - before)
     pixels = (settings.pictures - settings.pictures // 4) * 160 * 160 * 3

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 from tqdm import tqdm
 
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures.rgb8 import SUFFIXES
+from srgan_lit.pictures import find, formats
 
 # Pictures are compressed already: an archive of them does not grow much, and a bomb does.
 GROWTH = 20
@@ -124,7 +124,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise SRGANError(f"{archive}: {entry.filename!r} is a link or a device")
                 path = _safe(entry.filename, archive)
-                if not entry.is_dir() and _wanted(path):
+                if not entry.is_dir() and _unpacks(path):
                     yield path, opened_zip.open(entry)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive, tarinfo=_Member) as opened_tar:
@@ -132,7 +132,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO
                 if not (member.isreg() or member.isdir()):
                     raise SRGANError(f"{archive}: {member.name!r} is a link or a device")
                 path = _safe(member.name, archive)
-                if member.isreg() and _wanted(path):
+                if member.isreg() and _unpacks(path):
                     file = opened_tar.extractfile(member)
                     assert file is not None
                     yield path, file
@@ -149,9 +149,8 @@ def _safe(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _wanted(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+def _unpacks(path: PurePosixPath) -> bool:
+    return formats.is_picture(path) and not find.hidden(path)
 
 
 @contextlib.contextmanager

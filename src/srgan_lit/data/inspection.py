@@ -8,7 +8,7 @@ from pathlib import Path
 from srgan_lit.common import worker_processes
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.data import sets
-from srgan_lit.pictures import rgb8
+from srgan_lit.pictures import find, rgb8
 
 CUFED_PAIRS = 11_871
 CUFED_SIDE_PX = 160
@@ -85,7 +85,7 @@ def cufed(root: Path) -> Report:
     folder = sets.find_cufed(root)
     if folder is None:
         raise UsageError(f"{root}: no CUFED there: no folder input/, nor in CUFED/ or train/")
-    parts = {part: sets.find_pictures(folder / part) for part in ("input", "ref")}
+    parts = {part: find.pictures(folder / part) for part in ("input", "ref")}
     names = {part: {path.name for path in paths} for part, paths in parts.items()}
     pairs = len(names["input"] & names["ref"])
     report = Report()
@@ -138,7 +138,7 @@ def folder(root: Path) -> Report:
     Raises:
         UsageError: no folder, or no pictures in it.
     """
-    found = sets.find_pictures(root)
+    found = find.pictures(root)
     if not found:
         raise UsageError(f"{root}: {'no pictures there' if root.is_dir() else 'no such folder'}")
     report = Report()

@@ -18,7 +18,7 @@ from PIL import Image
 
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config.schema import DataConfig
-from srgan_lit.pictures import bicubic, rgb8
+from srgan_lit.pictures import bicubic, find, formats, rgb8
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 
@@ -40,27 +40,9 @@ class Source:
     lr_path: Path | None = None
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """Every picture file below ``folder``, sorted by relative path; hidden files and folders are passed over."""
-    found, seen = [], set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:  # a link back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [
-            Path(here, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in rgb8.SUFFIXES
-        ]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
 def _by_file(folder: Path, *, prefix: str = "") -> list[Source]:
     """One source per picture below ``folder``, each an album of its own."""
-    names = [(path, prefix + path.relative_to(folder).as_posix()) for path in find_pictures(folder)]
+    names = [(path, prefix + path.relative_to(folder).as_posix()) for path in find.pictures(folder)]
     return [Source(name=name, path=path, album=name) for path, name in names]
 
 
@@ -122,7 +104,7 @@ def training_sources(config: DataConfig) -> list[Source]:
     root = _root(config)
     found = _cufed(root, use_ref=config.use_ref) if config.name == "cufed" else _by_file(root)
     if not found:
-        raise UsageError(f"data.root={root}: no pictures there ({', '.join(sorted(rgb8.SUFFIXES))})")
+        raise UsageError(f"data.root={root}: no pictures there ({formats.LISTED})")
     return found
 
 
@@ -262,13 +244,13 @@ def test_pairs(folder: str | Path, scale: int) -> TestSet:
     else:
         found = _by_file(folder)
     if not found:
-        raise UsageError(f"{folder}: no pictures there ({', '.join(sorted(rgb8.SUFFIXES))})")
+        raise UsageError(f"{folder}: no pictures there ({formats.LISTED})")
     return TestSet(name=name, sources=tuple(_short_names(found)), scale=scale)
 
 
 def _with_lr(found: list[Source], small: Path, scale: int) -> list[Source]:
     """Give each HR source its LR file, of the same name or with ``x4`` after it; one without fails on loading."""
-    files = {path.relative_to(small).with_suffix("").as_posix(): path for path in find_pictures(small)}
+    files = {path.relative_to(small).with_suffix("").as_posix(): path for path in find.pictures(small)}
     paired = []
     for source in found:
         stem = str(Path(source.name).with_suffix(""))

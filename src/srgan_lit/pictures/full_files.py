@@ -22,27 +22,13 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import jpeg_in_bands, pil_arrays, png_in_bands, rgb8
+from srgan_lit.pictures import formats, jpeg_in_bands, pil_arrays, png_in_bands, rgb8
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
 Pixels = NDArray[Any]
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".avif": "AVIF",
-}
-ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "TIFF"})  # hold several frames (TIFF: pages)
-DEEP = frozenset({"PNG", "TIFF"})  # hold 16 bits
 _ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
-LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65535}  # pixels a side
 MAX_PIXELS = 200_000_000
 _FINEST = 8192  # dots per inch: beyond is damage, and at 8 times the size more than files hold; 1 is PIL's for none
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
@@ -88,8 +74,8 @@ class Opened:
         except Exception:  # PIL raises many kinds for what it read and cannot write
             self._exif = Image.Exif()  # damaged: as if there were none
         self.format = image.format or ""
-        # An MPO is a camera's JPEG with more views of the same picture behind it.
-        frames = getattr(image, "n_frames", 1) if self.format in ANIMATED else 1
+        holds_frames = self.format in formats.BY_NAME and formats.BY_NAME[self.format].frames  # MPO is not
+        frames = getattr(image, "n_frames", 1) if holds_frames else 1
         if frames > 1 and (together or self.format != "TIFF"):  # animations are decoded at once
             _refuse_if_larger(image, max_pixels, frames)
         durations = []
@@ -221,9 +207,10 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
     Raises:
         SRGANError: the format cannot hold the picture; says which can.
     """
-    kind = FORMATS[path.suffix.lower()]
+    target = formats.BY_SUFFIX[path.suffix.lower()]
+    kind = target.name
     dpi = (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
-    if info.frames > 1 and kind not in ANIMATED:
+    if info.frames > 1 and not target.frames:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
     with atomic_files.replacing(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what an odd file carries beside its pixels
@@ -238,24 +225,26 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> Non
             elif kind == "JPEG":
                 frame = next(frames)
                 with temporary.open("wb") as file:
-                    jpeg_in_bands.write(file, frame.shape, frame.bands, **_carried(kind, info, frame.shape, dpi))
+                    jpeg_in_bands.write(file, frame.shape, frame.bands, **_carried(target, info, frame.shape, dpi))
             else:
-                _write_with_pillow(temporary, kind, frames, info, dpi)
+                _write_with_pillow(temporary, target, frames, info, dpi)
         except SRGANError:
             raise
         except _ENCODERS_RAISE as error:
             raise SRGANError(f"cannot be written as {kind} ({error})") from error
 
 
-def refuse_unless_it_fits(kind: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    """Raise SRGANError if format ``kind`` cannot hold a picture of ``shape`` (H, W, C) and ``dtype``."""
-    longest = max(shape[:2])
-    if longest > LONGEST.get(kind, 2**31):
-        raise SRGANError(f"a side of {longest} pixels is more than {kind} holds ({LONGEST[kind]}): take --format png")
-    if shape[2] in (2, 4) and kind == "JPEG":
-        raise SRGANError("JPEG holds no transparency: take --format png or webp")
-    if dtype == np.uint16 and kind not in DEEP:
-        raise SRGANError(f"{kind} holds 8 bits, and this picture has 16: take --format png or tiff")
+def refuse_unless_it_fits(target: formats.Format, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    """Raise SRGANError if format ``target`` cannot hold a picture of ``shape`` (H, W, C) and ``dtype``."""
+    longest_px = max(shape[:2])
+    if longest_px > target.longest_px:
+        raise SRGANError(
+            f"a side of {longest_px} pixels is more than {target.name} holds ({target.longest_px}): take --format png"
+        )
+    if shape[2] in (2, 4) and not target.alpha:
+        raise SRGANError(f"{target.name} holds no transparency: take --format png or webp")
+    if dtype == np.uint16 and not target.deep:
+        raise SRGANError(f"{target.name} holds 8 bits, and this picture has 16: take --format png or tiff")
 
 
 def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
@@ -271,36 +260,30 @@ def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
     return exif
 
 
-def _carried(kind: str, info: Info, shape: tuple[int, int, int], dpi: tuple[float, float] | None) -> dict[str, Any]:
+def _carried(
+    target: formats.Format, info: Info, shape: tuple[int, int, int], dpi: tuple[float, float] | None
+) -> dict[str, Any]:
     """What Pillow is to put beside the pixels."""
-    options: dict[str, Any] = {}
-    if info.icc_profile and kind != "BMP":
-        options["icc_profile"] = info.icc_profile
-    if info.exif and kind in ("JPEG", "WEBP", "PNG", "AVIF"):
-        options["exif"] = _exif(info, shape)
-    if dpi and kind in ("JPEG", "PNG", "BMP"):
-        options["dpi"] = dpi
-    return options
+    exif = _exif(info, shape) if info.exif and "exif" in target.carries else None
+    known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": dpi}
+    return {name: value for name, value in known.items() if value and name in target.carries}
 
 
 def _write_with_pillow(
-    path: Path, kind: str, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None
+    path: Path, target: formats.Format, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None
 ) -> None:
     images = (_whole(frame) for frame in frames)
     first = next(images)
-    following = list(images) if kind == "PNG" else images  # PIL looks through them twice for PNG
-    options = _carried(kind, info, (first.height, first.width, 3), dpi)
-    if kind == "WEBP":
-        options |= {"quality": 95, "lossless": info.lossless}
-    elif kind == "AVIF":
-        options |= {"quality": 90}
+    following = list(images) if target.name == "PNG" else images  # PIL looks through them twice for PNG
+    options = target.options | _carried(target, info, (first.height, first.width, 3), dpi)
+    if target.lossless:
+        options["lossless"] = info.lossless
     if info.durations_ms:
         options |= {"save_all": True, "append_images": following, "duration": info.durations_ms}
+        options |= target.animation_options
         if info.loop is not None:
             options["loop"] = info.loop
-        if kind == "GIF":
-            options["disposal"] = 2  # each frame is whole: the one before must not show through it
-    first.save(path, format=kind, **options)
+    first.save(path, format=target.name, **options)
 
 
 def _whole(frame: Frame) -> Image.Image:

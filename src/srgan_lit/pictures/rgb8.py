@@ -16,14 +16,9 @@ from PIL import Image, ImageOps
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import pil_arrays
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
+from srgan_lit.pictures import formats, pil_arrays
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it then raises
-
-# Of the formats that Pillow knows, those of photographs; JPEG includes cameras' MPO. EPS would start Ghostscript.
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "PPM", "JPEG2000")
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -35,7 +30,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     path = Path(path)
     if path.exists() and not path.is_file():
         raise SRGANError("a folder" if path.is_dir() else "a FIFO, socket or device, and no regular file")
-    return Image.open(path, formats=_FORMATS)
+    return Image.open(path, formats=list(formats.BY_NAME))
 
 
 @dataclass(frozen=True, kw_only=True)

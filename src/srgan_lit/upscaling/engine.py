@@ -1,7 +1,7 @@
 """Enlarging pictures of any size with a generator: arrays in, arrays out, floating point only tile by tile.
 
 Images here are (H, W, C) arrays of uint8, uint16 or float32 in [0, 1], C being 1 (grey), 2 (grey, alpha),
-3 (RGB) or 4 (RGB, alpha). No files; ``picture_files.py`` has those.
+3 (RGB) or 4 (RGB, alpha). No files; ``pictures.full_files`` has those.
 """
 
 import copy
@@ -60,7 +60,7 @@ class Enlarger:
     """A generator made ready to enlarge pictures; one for many pictures.
 
     Args:
-        generator: from ``load_generator``, or ``resampling.Bicubic()``. It is copied, not changed.
+        generator: from ``load_generator``, or ``bicubic_tensors.Bicubic()``. It is copied, not changed.
         device: where to compute.
         precision: of weights and activations: float32, bfloat16 or float16.
         match_input: correct the result (iterated back-projection, Irani and Peleg 1991) so that, shrunk by

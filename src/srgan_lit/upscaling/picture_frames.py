@@ -7,7 +7,7 @@ from srgan_lit.common.errors import UsageError
 from srgan_lit.model_files import generator_file
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import full_files
+from srgan_lit.pictures import formats, full_files
 from srgan_lit.upscaling import bicubic_tensors, engine
 
 
@@ -17,7 +17,7 @@ def default_model() -> str:
 
 
 def load(model: str | Path, *, fidelity: float | None = None) -> Generator | Ranged | bicubic_tensors.Bicubic:
-    """Return what ``model`` names, ``bicubic`` too, blended as ``checkpoint.load_blend`` does if ``fidelity`` says so.
+    """Return what ``model`` names, ``bicubic`` too; with ``fidelity`` as ``generator_file.load_blend`` blends it.
 
     Raises:
         SRGANError: as ``load_generator`` and ``load_blend``.
@@ -49,7 +49,7 @@ def frames(
         opened: the file.
         enlarger: what enlarges.
         suffix: of the file to be written, lower case.
-        tile: see ``upscaling.bands``.
+        tile: see ``engine.bands``.
         on_frame: called with the number of each frame, from 0, and its pixels (H, W, C), before it is enlarged.
         on_progress: called with the number of input pixels done, after each tile.
 
@@ -59,7 +59,7 @@ def frames(
     for number in range(opened.info.frames):
         pixels = opened.frame(number)
         shape = (pixels.shape[0] * enlarger.scale, pixels.shape[1] * enlarger.scale, pixels.shape[2])
-        full_files.refuse_unless_it_fits(full_files.FORMATS[suffix], shape, pixels.dtype)
+        full_files.refuse_unless_it_fits(formats.BY_SUFFIX[suffix], shape, pixels.dtype)
         on_frame(number, pixels)
         bands = engine.bands(pixels, enlarger, tile=tile, on_progress=on_progress)
         yield full_files.Frame(shape=shape, bands=bands)

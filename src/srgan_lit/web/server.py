@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import srgan_lit
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.pages.render import read, render
-from srgan_lit.pictures.full_files import FORMATS
+from srgan_lit.pictures import formats
 from srgan_lit.web.jobs import KEPT_SECONDS, Full, Job, Jobs, Options
 from srgan_lit.web.work import Work
 
@@ -87,7 +87,7 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
     page = render(
         "app.html.j2",
         models=work.models,
-        formats=[suffix[1:] for suffix in FORMATS],
+        formats=[suffix[1:] for suffix in formats.BY_SUFFIX],
         max_bytes=max_bytes,
         max_pixels=work.max_pixels,
         minutes=KEPT_SECONDS // 60,
@@ -209,7 +209,7 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
     given = "".join(c for c in query.get("name", "").replace("\\", "/").rpartition("/")[2] if c.isprintable())
     stem, dot, ending = given.strip(". ").rpartition(".")
     suffix = f".{query['format']}" if "format" in query else f".{ending.lower()}" if dot else ""
-    if suffix not in FORMATS:
+    if suffix not in formats.BY_SUFFIX:
         if "format" in query:
             raise SRGANError(f"no such format: {query['format']}")
         suffix = ".png"

@@ -1,0 +1,35 @@
+"""Which files a folder holds: the one walk that training, testing and enlarging share. No Pillow."""
+
+import os
+from pathlib import Path, PurePath
+
+from srgan_lit.pictures import formats
+
+
+def hidden(path: PurePath) -> bool:
+    """Whether a relative path is hidden, or what macOS puts beside the files of an archive."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def files(folder: Path, *, besides: Path | None = None) -> list[Path]:
+    """Every file below ``folder``, sorted by relative path.
+
+    Hidden files and folders are passed over, and so is the folder ``besides``: results that are kept inside. Links to
+    folders are followed, each folder once.
+    """
+    root = os.path.realpath(folder)
+    paths, seen = [], {os.path.realpath(besides)} - {root} if besides else set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not hidden(PurePath(name)))
+        paths += [Path(here, name) for name in names if not hidden(PurePath(name))]
+    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def pictures(folder: Path, *, besides: Path | None = None) -> list[Path]:
+    """Those of ``files`` that are called like pictures."""
+    return [path for path in files(folder, besides=besides) if formats.is_picture(path)]
