@@ -132,3 +132,24 @@ def test_compiled_networks_train_the_same_under_the_same_names(tmp_path):
         torch.load(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"] for name in ("plain", "compiled")
     )
     assert first.keys() == last.keys()
+
+
+@pytest.mark.parametrize("also", [[], ["trainer=ddp", "trainer.accelerator=cpu"]], ids=["one process", "two"])
+def test_a_training_that_is_too_short_to_log_or_validate_ends_with_its_report(tmp_path, also):
+    short = ["phase.pretrain.iterations=3", "phase.pretrain.warmup=0", "phase.adversarial.iterations=3"]
+    rarely = ["validate_every=1000", "checkpoint_every=1000", "log_every=50"]
+    result = train(tmp_path / "run", *short, *rarely, *also)
+    assert "The generator is" in result.stdout
+    assert "the discriminator" not in result.stdout, "six iterations are no reason for an alarm"
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["6"], "the last iteration is on the curve"
+    assert (tmp_path / "run" / "report" / "report.html").is_file()
+
+
+def test_a_refused_command_leaves_no_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for run_dir in (None, "new/and/deep", "mine/run"):
+        given = [f"run_dir={run_dir}"] if run_dir else []
+        arguments = [sys.executable, "-m", "srgan_lit.train", "experiment=demo", "data.crop=50", *given]
+        result = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        assert result.returncode == 2
+        assert [path.name for path in tmp_path.rglob("*")] == ["mine"], "what was there stays"

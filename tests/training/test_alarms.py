@@ -80,3 +80,8 @@ def test_each_event_is_told_once_and_again_when_it_comes_again(caplog):
 
 def test_one_bad_iteration_is_no_alarm():
     assert played([0.7] * 9 + [0.01] + [0.7] * 30, AdversarialConfig(iterations=100)) == []
+
+
+def test_a_few_readings_are_no_reason():
+    assert played([0.01] * 9, AdversarialConfig(iterations=9)) == []
+    assert len(played([0.01] * 10, AdversarialConfig(iterations=10))) == 1

@@ -38,8 +38,13 @@ Points = list[tuple[float, float]]
 
 
 def read(path: Path) -> dict[str, Points]:
-    """(iteration, value) of every metric in ``metrics.csv``, in order. Empty and not-finite values are left out."""
+    """(iteration, value) of every metric in ``metrics.csv``, in order. Empty and not-finite values are left out.
+
+    A file that is not there has none: somebody removed it, and the rest of the run can still be told.
+    """
     found: dict[str, Points] = {}
+    if not path.is_file():
+        return found
     with path.open(newline="", encoding="utf-8") as opened:
         for row in csv.DictReader(opened):
             try:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors
+
 from srgan_lit.common import atomic_files, text_tables
 from srgan_lit.evaluation import run_curves
 
@@ -26,7 +28,8 @@ class Run:
     Attributes:
         name: its path below the folder that was asked for.
         overrides: what was set on its command line.
-        iterations: the last one in its ``metrics.csv``; 0 where there is none.
+        iterations: those that the generator with these scores was trained for; without scores the last one in
+            ``metrics.csv``, or 0.
         objective: the key of ``DIRECTIONS`` that its configuration names.
         scores: (data set, measure) to the mean over the pictures by the run's result, from ``report/results.json``.
         failure: why there are no scores; "" where there are.
@@ -82,15 +85,25 @@ def _read(folder: Path, above: Path) -> Run:
             for measure, value in row.items():
                 if measure in ("psnr", "ssim") or measure.startswith("vgg"):
                     scores[row["dataset"], measure] = math.nan if value is None else value
-    steps = [points[-1][0] for points in run_curves.read(curve).values()] if curve.is_file() else []
+    steps = [points[-1][0] for points in run_curves.read(curve).values()]
     return Run(
         name=str(folder.relative_to(above)) if folder != above else folder.name,
         overrides=tuple(overrides) if isinstance(overrides, list) else (),
-        iterations=int(max(steps, default=0)),
+        iterations=(scores and _trained(folder / "generator.safetensors")) or int(max(steps, default=0)),
         objective=config.get("objective", "psnr") if isinstance(config, dict) else "psnr",
         scores=scores,
         failure=failure or ("" if scores else "no report: still running, or stopped"),
     )
+
+
+def _trained(path: Path) -> int:
+    """The iterations that a generator file says it was trained for; 0 where it cannot be read or does not say."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as opened:
+            trained = json.loads((opened.metadata() or {}).get("trained", "{}"))
+        return int(trained["iterations"])
+    except Exception:  # removed, damaged, or by another program: the table has other columns
+        return 0
 
 
 def _cells(found: Sequence[Run]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from srgan_lit.training.module import SRGANModule
 log = logging.getLogger(__name__)
 
 WINS, BLIND, LOST = "the discriminator wins", "the discriminator cannot tell", "the discriminator is lost"
+READINGS = 10  # that a verdict needs at least
 
 _ADVICE = {
     WINS: "the generator learns little from one that is always right; try phase.adversarial.label_smoothing=0.1, a "
@@ -61,13 +62,14 @@ class Alarms(Callback):
     """Say once, in the log and on the dashboards, when the game of the two networks is over, and again if it
     is so another time.
 
-    Judged by the mean loss of the discriminator over ``window`` iterations, of which every ``every``-th is read.
+    Judged by the mean loss of the discriminator over ``window`` iterations, of which every ``every``-th is read: a
+    tenth of the phase, but ten readings at least, since a few tell nothing.
     """
 
     def __init__(self, dashboards: Sequence[Dashboard], config: AdversarialConfig, *, every: int) -> None:
         self.dashboards, self.every = dashboards, every
         self.bounds = bounds(config)
-        self.window = max(1, min(1000, config.iterations // 10))
+        self.window = max(READINGS * every, min(1000, config.iterations // 10))
         self._losses: list[float] = []
         self._state: str | None = None
 

@@ -55,9 +55,9 @@ class Curves(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Every so many iterations."""
+        """Every so many iterations, and after the last one: a run shorter than that has a curve too."""
         assert isinstance(pl_module, SRGANModule)
-        if pl_module.global_step % self.every == 0:
+        if pl_module.global_step % self.every == 0 or pl_module.global_step == pl_module.plan.iterations:
             losses = {f"train/{name}": value for name, value in pl_module.values.items()}
             losses["train/skipped"] = torch.tensor(pl_module.skipped)
             rates = {f"learning_rate/{name}": rate for name, rate in self._learning_rates.items()}
