@@ -31,6 +31,7 @@ Pixels = NDArray[Any]
 _ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
 MAX_PIXELS = 200_000_000
 _FINEST = 8192  # dots per inch: beyond is damage, and at 8 times the size more than files hold; 1 is PIL's for none
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
 _PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
@@ -68,7 +69,8 @@ class Opened:
         self._path, self._image, self._max_pixels = path, image, max_pixels
         _refuse_if_larger(image, max_pixels)
         self._exif = image.getexif()  # of a PNG this decodes
-        self._turn = self._exif.pop(ExifTags.Base.Orientation, 1)
+        # Pillow turns a TIFF itself, page by page, and goes by this tag.
+        self._turn = 1 if image.format == "TIFF" else self._exif.pop(ExifTags.Base.Orientation, 1)
         try:
             self._exif.tobytes()
         except Exception:  # PIL raises many kinds for what it read and cannot write
@@ -103,18 +105,18 @@ class Opened:
             SRGANError: the file is damaged or truncated, or of a kind that cannot be enlarged.
         """
         with _readable():
-            if number:
+            if number != self._image.tell():
                 self._image.seek(number)
                 _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
             array = self._deep(number)
-            if array is None:
-                self._image.load()
-                image = self._image.convert("RGBA") if self.info.durations_ms else self._image
-                array = pil_arrays.from_image(image)
-            return _upright(array, self._turn)
+            if array is not None:
+                return array
+            self._image.load()
+            image = self._image.convert("RGBA") if self.info.durations_ms else self._image
+            return _upright(pil_arrays.from_image(image), self._turn)
 
     def _deep(self, number: int) -> Pixels | None:
-        """16-bit colour, of which PIL would keep 8 bits; None for all else."""
+        """Upright 16-bit pixels, of which PIL would keep 8 bits where they are coloured; None for all else."""
         if self.format == "PNG":
             with self._path.open("rb") as file:
                 header = file.read(26)
@@ -122,13 +124,15 @@ class Opened:
                 return None
             import imagecodecs
 
-            array = np.asarray(imagecodecs.png_decode(self._path.read_bytes()))
+            array, turn = np.asarray(imagecodecs.png_decode(self._path.read_bytes())), self._turn
         elif self.format == "TIFF" and set(self._image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
             import tifffile
 
             with tifffile.TiffFile(self._path) as opened:
                 page = opened.pages[number].aspage()
-                if (page.imagewidth, page.imagelength) != self._image.size:
+                turn = self._image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
+                size = page.imagewidth, page.imagelength
+                if (size[::-1] if turn in _SIDEWAYS else size) != self._image.size:
                     raise SRGANError("a page that says two sizes")
                 if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
                     raise SRGANError(f"16 bits of {page.photometric!r}; only RGB and grey can be enlarged")
@@ -137,7 +141,7 @@ class Opened:
                     array = np.moveaxis(array, 0, -1)
         else:
             return None
-        return array if array.ndim == 3 else array[:, :, None]
+        return _upright(array if array.ndim == 3 else array[:, :, None], turn)
 
 
 @contextlib.contextmanager
@@ -189,7 +193,7 @@ def _readable(path: Path | None = None) -> Iterator[None]:
 
 def _upright(array: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation (1 to 8) to (H, W, C)."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _SIDEWAYS:
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         array = array[::-1]

@@ -24,13 +24,20 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it then rais
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """As ``PIL.Image.open``, whatever the name ends with, for the formats that may be read.
 
+    A TIFF's orientation is applied by Pillow when it is loaded; other formats' is not.
+
     Raises:
         SRGANError: there is something at ``path`` that is no regular file: to open a FIFO would wait for ever.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise SRGANError("a folder" if path.is_dir() else "a FIFO, socket or device, and no regular file")
-    return Image.open(path, formats=list(formats.BY_NAME))
+    image = Image.open(path, formats=list(formats.BY_NAME))
+    if image.format == "TIFF":
+        # Pillow maps uncompressed files into memory by their name, with the sides of the upright picture over the
+        # pixels as they are stored: scrambled where the orientation exchanges the sides.
+        image.filename = ""
+    return image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +64,8 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_image(path) as opened:
+                opened.load()  # first: this turns a TIFF, which must not be turned again
                 image = ImageOps.exif_transpose(opened)
-                image.load()
     except Exception as error:  # Pillow's decoders raise many kinds; all mean that this file is no good
         # Image.open names the file in its message; once is enough.
         reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
