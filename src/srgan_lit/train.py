@@ -102,7 +102,11 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     combinations.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
     sets.check(config.data, config.model.scale)
 
-    # Seconds to import, so after everything that can be refused.
+    # Seconds to import, so after everything else that can be refused.
+    if config.phase.adversarial:
+        from srgan_lit.losses import adversarial
+
+        adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
     if config.dry_run:
         from srgan_lit.training.dry_run import rehearse
 

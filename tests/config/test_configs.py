@@ -68,7 +68,7 @@ def test_the_papers_recipe_is_the_default():
     assert config.phase.pretrain.learning_rate == config.phase.adversarial.learning_rate == 1e-4
     assert (config.phase.adversarial.schedule, config.phase.adversarial.decay_at) == ("steps", (0.5,))
     weights = config.phase.weights
-    assert (weights.mse, weights.perceptual, weights.adversarial) == (0, 1, 1e-3)
+    assert weights == {"mse": 0, "perceptual": 1, "adversarial": 1e-3, "grid": 0}
     assert (config.perceptual.backbone, config.perceptual.weights) == ("vgg19", "imagenet")
     assert (config.phase.pretrain.loss, config.phase.adversarial.loss) == ("mse", "standard")
 
@@ -122,6 +122,15 @@ REFUSED = {
     ("experiment=demo", "trainer.precision=16-mixed"): "needs a GPU",
     ("experiment=demo", "trainer=gpu", "trainer.accelerator=mps", "trainer.precision=16-mixed"): "needs a GPU",
     ("experiment=srresnet", "objective=perceptual"): "an adversarial phase with phase.weights.perceptual above 0",
+    ("phase.weights.percetual=1",): "Did you mean phase.weights.perceptual?",
+    ("+phase.weights.percetual=1",): "phase.weights.percetual: no such term of the loss. Did you mean perceptual?",
+    ("phase.weights.grid=-1",): "phase.weights.grid=-1: input should be greater than or equal to 0",
+    ("phase.weights.perceptual=0", "phase.weights.adversarial=0"): "phase.weights: all weights are 0",
+    (
+        "experiment=demo",
+        "phase.adversarial.loss=hinges",
+    ): "may be standard, relativistic, least_squares, hinge. Did you",
+    ("experiment=demo", "phase.adversarial.loss=hinge", "phase.adversarial.label_smoothing=0.1"): "has no target",
     ("sweep=adverserial",): "Did you mean adversarial?",
     ("swep=adversarial",): "Did you mean sweep?",
     ("experiment=srgan",): "data.root",

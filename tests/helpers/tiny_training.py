@@ -5,7 +5,8 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from srgan_lit.config.schema import AdversarialConfig, OptimizationConfig, PhaseConfig, PretrainConfig, WeightsConfig
+from srgan_lit.config.schema import AdversarialConfig, OptimizationConfig, PhaseConfig, PretrainConfig
+from srgan_lit.config.shipped import term_weights
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.discriminator import Discriminator
@@ -50,7 +51,7 @@ def plan(pretrain=0, adversarial=0, weights=None, **options):
         name="full" if pretrain and adversarial else "pretrain" if pretrain else "adversarial",
         pretrain=PretrainConfig(iterations=pretrain, learning_rate=1e-3) if pretrain else None,
         adversarial=AdversarialConfig(iterations=adversarial, learning_rate=1e-3, **options) if adversarial else None,
-        weights=WeightsConfig(**(weights or {})) if adversarial else None,
+        weights=dict(term_weights()) | (weights or {}) if adversarial else None,
     )
 
 

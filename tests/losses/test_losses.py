@@ -1,6 +1,7 @@
 """Every loss by hand-computed values, and that its gradient reaches the generator."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.losses import adversarial, pixel
+from srgan_lit.config.shipped import CONF, term_weights
+from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.srresnet import Generator
@@ -154,7 +156,14 @@ def test_label_smoothing_lowers_the_target_of_real_crops_only():
     torch.testing.assert_close(smooth, by_hand)
 
 
-@pytest.mark.parametrize("kind", adversarial.ADVERSARIAL)
+def test_conf_names_every_term_and_every_kind_of_game():
+    assert set(term_weights()) == set(terms.TERMS)
+    text = (CONF / "phase" / "adversarial.yaml").read_text()
+    comment = re.search(r"  loss: standard +# (.*)", text)[1]
+    assert set(adversarial.KINDS) <= set(re.findall(r"\w+", comment)), "how else would a reader know of it?"
+
+
+@pytest.mark.parametrize("kind", adversarial.KINDS)
 def test_adversarial_terms_pull_the_right_way(kind):
     """The generator wants higher logits on its crops; the discriminator wants the opposite."""
     real, generated = torch.zeros(4, 1, requires_grad=True), torch.zeros(4, 1, requires_grad=True)
@@ -174,7 +183,7 @@ def test_adversarial_losses_refuse_what_they_cannot_do():
         lambda: adversarial.generator_loss(logits, kind="wasserstein"),
         lambda: adversarial.discriminator_loss(logits, logits, kind="hinge", smoothing=0.1),
     ):
-        with pytest.raises(ValueError, match="adversarial loss"):
+        with pytest.raises(ValueError, match="phase"):
             call()
 
 

@@ -323,5 +323,5 @@ def test_the_wandb_sweep_calls_the_training_command():
         cfg.run_dir = "runs/test"
         config = configuration(cfg)
         assert config.logger.name == "wandb"
-        assert config.phase.weights.adversarial == sweep["parameters"]["phase.weights.adversarial"][end]
+        assert config.phase.weights["adversarial"] == sweep["parameters"]["phase.weights.adversarial"][end]
     assert sweep["metric"] == {"name": "val/perceptual", "goal": "minimize"}

@@ -8,7 +8,7 @@ from srgan_lit.losses import adversarial
 from srgan_lit.training.callbacks import discriminator_alarms
 from srgan_lit.training.module import SRGANModule
 
-KINDS = [(kind, 0.0) for kind in adversarial.ADVERSARIAL] + [
+KINDS = [(kind, 0.0) for kind in adversarial.KINDS] + [
     ("standard", 0.1),
     ("relativistic", 0.1),
     ("least_squares", 0.2),
@@ -28,7 +28,7 @@ def test_bounds_are_those_of_the_loss(kind, smoothing):
     same = min(loss(logit, logit) for logit in logits)
     if kind == "relativistic":  # it compares: the same logit says (1/2, 1/2) whatever it is
         right, same = min(loss(real, 0.0) for real in logits), loss(0.0, 0.0)
-    expected = discriminator_alarms.bounds(AdversarialConfig(iterations=1, loss=kind, label_smoothing=smoothing))
+    expected = adversarial.game(kind, smoothing=smoothing).bounds(1 - smoothing)
     assert expected == pytest.approx((right, same), abs=2e-3)
 
 

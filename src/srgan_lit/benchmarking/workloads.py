@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 
 from srgan_lit.benchmarking import textbook
 from srgan_lit.benchmarking.multiply_adds import counting
-from srgan_lit.config.schema import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig, WeightsConfig
+from srgan_lit.config import shipped
+from srgan_lit.config.schema import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig
 from srgan_lit.data import datamodule, sets
 from srgan_lit.data.samples import Batch, CropBatches
 from srgan_lit.losses.perceptual import PerceptualLoss
@@ -167,7 +168,9 @@ def adversarial_training(settings: Settings) -> tuple[Steps, textbook.TextbookTr
         for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
     )
     perceptual = PerceptualLoss(vgg_features(weights="random").to(settings.device))
-    phase = PhaseConfig(name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=WeightsConfig())
+    phase = PhaseConfig(
+        name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=dict(shipped.term_weights())
+    )
     ours = Steps(generator=generator, discriminator=discriminator, perceptual=perceptual, phase=phase)
     return ours.prepare(), textbook.TextbookTraining(generator, discriminator, perceptual)
 

@@ -18,7 +18,7 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
     if phase.name == "pretrain":
         reason = "phase=pretrain has a pixel loss only"
         found |= dict.fromkeys(("perceptual", "phase.adversarial", "phase.weights"), reason)
-    elif phase.weights and not phase.weights.perceptual:
+    elif phase.weights and not phase.weights.get("perceptual"):
         found["perceptual"] = "phase.weights.perceptual is 0"
     if config.trainer.devices * config.trainer.num_nodes == 1:
         found["trainer.sync_batchnorm"] = "there is one process"
@@ -55,7 +55,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         )
     if phase.adversarial and data.crop < SMALLEST_JUDGED:
         raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")
-    if phase.weights and phase.weights.grid and data.crop < 6 * config.model.scale:
+    if phase.weights and phase.weights.get("grid") and data.crop < 6 * config.model.scale:
         raise UsageError(
             f"phase.weights.grid needs crops of six LR pixels: set data.crop={6 * config.model.scale} or more"
         )
@@ -64,7 +64,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             "phase=adversarial needs a pretrained generator, but init_from is null. "
             "Run experiment=srresnet, then pass init_from=<run>/generator.safetensors"
         )
-    if config.objective == "perceptual" and not (phase.weights and phase.weights.perceptual):
+    if config.objective == "perceptual" and not (phase.weights and phase.weights.get("perceptual")):
         raise UsageError(
             "objective=perceptual needs VGG's features: an adversarial phase with phase.weights.perceptual above 0"
         )

@@ -1,17 +1,14 @@
-"""``conf/``: where it is, what ``--help`` says of it, and a composed configuration as checked values."""
+"""What ``--help`` says of ``conf/``, and a composed configuration as checked values."""
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from srgan_lit.config.shipped import CONF
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from srgan_lit.config.schema import TrainConfig
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-# Inside the package when installed from a wheel, at the top of the repository otherwise.
-CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
 
 _HELP = """\
 usage: srgan-train [-m] [experiment=NAME] [group=option …] [key=value …]

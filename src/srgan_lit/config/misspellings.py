@@ -1,11 +1,10 @@
 """What Hydra and pydantic say of a wrong command line, put as one line with the nearest right name."""
 
 import dataclasses
-import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -15,30 +14,25 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
 from srgan_lit.common.errors import UsageError
+from srgan_lit.config.nearest_name import nearest
 from srgan_lit.config.schema import TrainConfig
+from srgan_lit.config.shipped import term_weights
 
 
-def known_keys(cls: type = TrainConfig, prefix: str = "") -> list[str]:
+def known_keys() -> list[str]:
     """Every key that some experiment has, dotted, groups included: ``model``, ``model.blocks``, …"""
+    return [*_fields(TrainConfig), *(f"phase.weights.{name}" for name in term_weights())]
+
+
+def _fields(cls: type, prefix: str = "") -> list[str]:
     keys = []
     for field, kind in typing.get_type_hints(cls).items():
         keys.append(prefix + field)
         parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         for part in parts:
             if dataclasses.is_dataclass(part):
-                keys += known_keys(typing.cast(type, part), f"{prefix}{field}.")
+                keys += _fields(typing.cast(type, part), f"{prefix}{field}.")
     return keys
-
-
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """`` Did you mean …?``, or nothing when no candidate is near."""
-    candidates = list(candidates)
-    same_ending = [c for c in candidates if c.rpartition(".")[2] == name.rpartition(".")[2]]
-    near = same_ending or difflib.get_close_matches(name, candidates, n=1, cutoff=0.55)
-    if not near:
-        endings = {c.rpartition(".")[2]: c for c in candidates}
-        near = [endings[e] for e in difflib.get_close_matches(name.rpartition(".")[2], endings, n=1, cutoff=0.6)]
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 def chosen(conf: Path, arguments: Sequence[str]) -> dict[str, str]:

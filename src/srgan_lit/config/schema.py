@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from srgan_lit.common.errors import UsageError
+from srgan_lit.config.nearest_name import nearest
+from srgan_lit.config.shipped import term_weights
 
 _REFUSE_UNKNOWN = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
@@ -115,37 +117,31 @@ class PretrainConfig(ScheduleConfig):
 class AdversarialConfig(ScheduleConfig):
     """Adversarial training: ``conf/phase/adversarial.yaml``."""
 
-    loss: Literal["standard", "relativistic", "least_squares", "hinge"] = "standard"
+    loss: str = "standard"  # one of losses.adversarial.KINDS, which needs torch: checked there
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.loss == "hinge" and self.label_smoothing:
-            raise UsageError("label_smoothing has no effect with loss=hinge, which has no target: set it to 0")
-
-
-@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
-class WeightsConfig:
-    """What the generator's loss is made of in the adversarial phase."""
-
-    mse: NotNegative = 0.0
-    perceptual: NotNegative = 1.0
-    adversarial: NotNegative = 1e-3
-    grid: NotNegative = 0.0
-
-    def __post_init__(self) -> None:
-        if self.mse + self.perceptual + self.adversarial + self.grid == 0:
-            raise UsageError("all weights are 0, so the generator would learn nothing")
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class PhaseConfig:
-    """Which phases run, in this order: ``conf/phase``. A phase that does not run is None."""
+    """Which phases run, in this order: ``conf/phase``. A phase that does not run is None.
+
+    ``weights`` are those of the generator's loss in the adversarial phase, by the names of its terms; a term that is
+    not in it has the weight 0.
+    """
 
     name: Literal["pretrain", "adversarial", "full"]
     pretrain: PretrainConfig | None = None
     adversarial: AdversarialConfig | None = None
-    weights: WeightsConfig | None = None
+    weights: dict[str, NotNegative] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            return
+        for name in self.weights:
+            if name not in term_weights():
+                raise UsageError(f"phase.weights.{name}: no such term of the loss.{nearest(name, term_weights())}")
+        if not any(self.weights.values()):
+            raise UsageError("phase.weights: all weights are 0, so the generator would learn nothing")
 
     @property
     def iterations(self) -> int:

@@ -67,7 +67,7 @@ def module(config: TrainConfig) -> SRGANModule:
     network = generator(config)  # first, so that the seed gives the same one whatever phases follow
     if phase.adversarial and phase.weights:
         discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
-        if phase.weights.perceptual:
+        if phase.weights.get("perceptual"):
             features = vgg_features(**dataclasses.asdict(config.perceptual))
             perceptual = PerceptualLoss(features)
             if config.perceptual.weights == "random":

@@ -21,9 +21,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srgan_lit.config.schema import OptimizationConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
-from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
-from srgan_lit.networks.discriminator import Discriminator, frozen
+from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
@@ -193,20 +193,15 @@ class SRGANModule(L.LightningModule):
         assert self.plan.adversarial is not None
         assert self.plan.weights is not None
         assert self.discriminator is not None
-        kind, weights = self.plan.adversarial.loss, self.plan.weights
-        parts: dict[str, Tensor] = {}
-        if weights.mse:
-            parts["mse"] = pixel.pixel_loss(sr, hr, "mse")
-        if weights.grid:
-            parts["grid"] = pixel.grid_loss(sr, hr, self.generator.scale)
-        if weights.perceptual:
-            assert self.perceptual is not None
-            parts["perceptual"] = self.perceptual(sr, hr)
-        if weights.adversarial:
-            with frozen(self.discriminator):
-                real = self.discriminator(hr) if kind == "relativistic" else None
-                parts["adversarial"] = adversarial.generator_loss(self.discriminator(sr), kind=kind, real=real)
-        total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
+        update = terms.Update(
+            sr=sr,
+            hr=hr,
+            scale=self.generator.scale,
+            discriminator=self.discriminator,
+            adversarial=self.plan.adversarial.loss,
+            perceptual=self.perceptual,
+        )
+        total, parts = terms.weighted(update, self.plan.weights)
         return total, {**parts, "total": total}
 
     def update(self, name: str, parts: Iterable[Minimised]) -> None:

@@ -79,7 +79,7 @@ def _judges(config: TrainConfig) -> list[columns.Measure]:
 
     Not with random weights, which judge nothing, unless they are asked to.
     """
-    perceptual, used = config.perceptual, config.phase.weights and config.phase.weights.perceptual
+    perceptual, used = config.perceptual, config.phase.weights and config.phase.weights.get("perceptual")
     if not used or (perceptual.weights == "random" and config.objective != "perceptual"):
         return []
     return [columns.perceptual(perceptual.weights, perceptual.backbone)]

@@ -9,6 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from srgan_lit.config.schema import AdversarialConfig
+from srgan_lit.losses import adversarial
 from srgan_lit.training.dashboards import Dashboard
 from srgan_lit.training.module import SRGANModule
 
@@ -26,29 +27,8 @@ _ADVICE = {
 }
 
 
-def bounds(config: AdversarialConfig) -> tuple[float, float]:
-    """The discriminator's loss if it is always right, and if it says the same of every crop.
-
-    The minima of ``losses.discriminator_loss``. With s the smoothing, t = 1 - s and H the binary entropy: of two
-    cross-entropies H(t), and 2 H(t/2) where the same is said of every crop; of the relativistic ones, which see
-    the difference alone, 2 H((1 + t)/2), and 2 H(1/2) where there is none.
-    """
-    target = 1 - config.label_smoothing
-    if config.loss == "hinge":
-        return 0.0, 2.0
-    if config.loss == "least_squares":
-        return 0.0, target**2 / 4
-    if config.loss == "relativistic":
-        return 2 * _entropy((1 + target) / 2), 2 * _entropy(0.5)
-    return _entropy(target), 2 * _entropy(target / 2)
-
-
-def _entropy(p: float) -> float:
-    return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
-
-
 def verdict(loss: float, right: float, guess: float) -> str | None:
-    """What a mean loss of the discriminator tells; ``right`` and ``guess`` are its ``bounds``."""
+    """What a mean loss of the discriminator tells; ``right`` and ``guess`` are its bounds of ``losses.adversarial``."""
     if not math.isfinite(loss) or loss > 3 * guess:
         return LOST
     if loss - right < 0.1 * (guess - right):  # with cross-entropy, probabilities of about 0.93 and 0.07
@@ -68,7 +48,8 @@ class Alarms(Callback):
 
     def __init__(self, dashboards: Sequence[Dashboard], config: AdversarialConfig, *, every: int) -> None:
         self.dashboards, self.every = dashboards, every
-        self.bounds = bounds(config)
+        game = adversarial.game(config.loss, smoothing=config.label_smoothing)
+        self.bounds = game.bounds(1 - config.label_smoothing)
         self.window = max(READINGS * every, min(1000, config.iterations // 10))
         self._losses: list[float] = []
         self._state: str | None = None

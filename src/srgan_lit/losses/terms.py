@@ -1,0 +1,54 @@
+"""The terms of the generator's loss in the adversarial phase: a row of ``TERMS`` each.
+
+A term's name is its key in ``phase.weights`` (``conf/phase/adversarial.yaml`` has one for each, with its weight) and,
+behind ``train/``, its column in ``metrics.csv``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.networks.discriminator import Discriminator, frozen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What the terms of one update may look at: crops (B, 3, H, W) in [0, 1], and the networks that judge them."""
+
+    sr: Tensor
+    hr: Tensor
+    scale: int
+    discriminator: Discriminator
+    adversarial: str
+    perceptual: PerceptualLoss | None
+
+
+def _perceptual(update: Update) -> Tensor:
+    assert update.perceptual is not None
+    return update.perceptual(update.sr, update.hr)
+
+
+def _adversarial(update: Update) -> Tensor:
+    """The discriminator learns nothing of it."""
+    with frozen(update.discriminator):
+        real = update.discriminator(update.hr) if adversarial.game(update.adversarial).compares else None
+        return adversarial.generator_loss(update.discriminator(update.sr), kind=update.adversarial, real=real)
+
+
+# In this order they are computed and summed.
+TERMS: dict[str, Callable[[Update], Tensor]] = {
+    "mse": lambda update: pixel.pixel_loss(update.sr, update.hr, "mse"),
+    "grid": lambda update: pixel.grid_loss(update.sr, update.hr, update.scale),
+    "perceptual": _perceptual,
+    "adversarial": _adversarial,
+}
+
+
+def weighted(update: Update, weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms whose weight is above 0, and those terms by name, unweighted."""
+    parts = {name: term(update) for name, term in TERMS.items() if weights.get(name)}
+    return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
