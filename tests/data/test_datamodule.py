@@ -1,4 +1,4 @@
-"""Order, ranks, resuming, splits and what a trainer is handed."""
+"""Ranks, resuming, splits and what a trainer is handed."""
 
 import itertools
 
@@ -6,13 +6,11 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
-from srgan_lit.data.datamodule import BatchSampler, SRDataModule
+from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.pictures import bicubic
 
 
@@ -35,40 +33,6 @@ def photos(folder, count, size=(40, 40)):
 
 def loaded(pairs):
     return [pairs.load(at) for at in range(len(pairs))]
-
-
-SIZES = st.integers(1, 50), st.integers(1, 9), st.integers(1, 4)
-
-
-@settings(deadline=None)
-@given(*SIZES)
-def test_each_pass_over_the_data_is_a_permutation_shared_by_all_ranks(count, batch_size, world_size):
-    iterations = -(-3 * count // (batch_size * world_size))
-    ranks = [
-        BatchSampler(count, batch_size=batch_size, iterations=iterations, seed=1, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    seen = [sample for batches in zip(*ranks, strict=True) for batch in batches for sample in batch]
-    assert [position for position, _ in seen] == list(range(len(seen)))
-    for number in range(3):
-        pictures = [picture for _, picture in seen[number * count : (number + 1) * count]]
-        assert sorted(pictures) == list(range(count))
-
-
-def test_passes_and_seeds_differ():
-    def order(seed):
-        return [picture for batch in BatchSampler(50, batch_size=10, iterations=10, seed=seed) for _, picture in batch]
-
-    assert order(0)[:50] != order(0)[50:]
-    assert order(0)[:50] != order(1)[:50]
-    assert order(0) == order(0)
-
-
-def test_a_sampler_that_starts_later_goes_on_and_says_the_whole_length():
-    whole = list(BatchSampler(7, batch_size=3, iterations=12, seed=0))
-    rest = BatchSampler(7, batch_size=3, iterations=12, seed=0, start=5)
-    assert list(rest) == whole[5:]
-    assert len(rest) == 12
 
 
 class Recorder(lightning.LightningModule):

@@ -23,7 +23,9 @@ from srgan_lit.benchmarking import textbook
 from srgan_lit.benchmarking.multiply_adds import counting
 from srgan_lit.config import shipped
 from srgan_lit.config.schema import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig
-from srgan_lit.data import datamodule, sets
+from srgan_lit.data import sets
+from srgan_lit.data.batch_order import BatchSampler
+from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.data.samples import Batch, CropBatches
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
@@ -229,17 +231,17 @@ def write_patches(folder: Path, count: int) -> None:
         write_png(folder / f"{number:05}.png", photo[top : top + 160, left : left + 160])
 
 
-def opened(folder: Path, *, batches: int = 1, workers: int = 0) -> datamodule.SRDataModule:
+def opened(folder: Path, *, batches: int = 1, workers: int = 0) -> SRDataModule:
     """The data module on the pictures in ``folder``, set up; its cache is in there too."""
     config = DataConfig(
         name="folder", root=str(folder), cache=f"{folder}.cache", batch_size=LOADED, crop=CROP, workers=workers
     )
-    made = datamodule.SRDataModule(config, scale=SCALE, seed=0, iterations=batches)
+    made = SRDataModule(config, scale=SCALE, seed=0, iterations=batches)
     made.setup()
     return made
 
 
-def decoding(data: datamodule.SRDataModule, folder: Path, *, batches: int, workers: int = 0) -> DataLoader[Batch]:
+def decoding(data: SRDataModule, folder: Path, *, batches: int, workers: int = 0) -> DataLoader[Batch]:
     """A loader of the samples that ``data`` trains on, decoded from their files."""
     theirs = data.train_dataloader().dataset
     assert isinstance(theirs, CropBatches)
@@ -253,9 +255,7 @@ def decoding(data: datamodule.SRDataModule, folder: Path, *, batches: int, worke
         degradation=theirs.degradation,
         seed=theirs.seed,
     )
-    sampler = datamodule.BatchSampler(
-        len(dataset), batch_size=data.config.batch_size, iterations=batches, seed=data.seed
-    )
+    sampler = BatchSampler(len(dataset), batch_size=data.config.batch_size, iterations=batches, seed=data.seed)
     return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=workers)
 
 

@@ -43,7 +43,7 @@ def _draw(seed: int, position: int) -> tuple[int, ...]:
 
 
 class CropBatches(Dataset[Batch]):
-    """Batches of training samples. A request is a list of (position, picture): see ``datamodule.BatchSampler``.
+    """Batches of training samples. A request is a list of (position, picture): see ``batch_order.BatchSampler``.
 
     Where a sample is cut, how it is turned and degraded depends on ``seed`` and its position alone.
 

@@ -1,4 +1,4 @@
-"""Which pictures there are: layouts, albums, splits and header checks. Pillow only, no torch.
+"""Which pictures there are: layouts, albums and header checks. Pillow only, no torch.
 
 A training set is CUFED (``input/`` and ``ref/``), a folder (any tree of pictures) or the embedded sample. A
 test set is a folder with ``HR/`` (and ``LRx4/`` beside it), CUFED5's ``000_0.png … 125_5.png``, any other
@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,27 +134,6 @@ def label(config: DataConfig) -> str:
     readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in root.name)[:40]
     kind = f"{config.name}-ref" if config.use_ref else config.name
     return f"{kind}-{readable}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
-
-
-def held_out(albums: Iterable[str], share: float) -> set[str]:
-    """Which albums are for validation: those whose name hashes into the first ``share`` of the hash's range.
-
-    Each album is judged by its name alone, so it stays where it is when others are added. If none (or every
-    one) falls there, the nearest is moved, so that both sides have at least one.
-
-    Raises:
-        ValueError: fewer than two albums.
-    """
-    ranked = sorted(set(albums), key=_hash)
-    if len(ranked) < 2:
-        raise ValueError("fewer than two albums")
-    count = sum(_hash(album) < share for album in ranked)
-    return set(ranked[: min(max(count, 1), len(ranked) - 1)])
-
-
-def _hash(album: str) -> float:
-    """In [0, 1), evenly spread, the same everywhere and always."""
-    return int.from_bytes(hashlib.sha256(album.encode("utf-8", "surrogateescape")).digest()[:6], "big") / 2**48
 
 
 def size_of(path: Path) -> tuple[int, int]:
