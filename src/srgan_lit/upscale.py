@@ -243,7 +243,7 @@ def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
             on_progress=progress.update,
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        full_files.write(job.target, frames, opened.info, scale=enlarger.scale)
+        full_files.write(job.target, frames, opened.info)
 
 
 def _do_video(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:

@@ -532,8 +532,8 @@ with full_files.opened("in.png") as opened:
     info = opened.info
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 bands = (np.full((125, 7000, 3), number, np.uint8) for number in range(96))
-frame = full_files.Frame(shape=(12000, 7000, 3), bands=bands)
-full_files.write(Path("out.{suffix}"), iter([frame]), info, scale=4)
+frame = full_files.Frame(shape=(12000, 7000, 3), bands=bands, scale=4)
+full_files.write(Path("out.{suffix}"), iter([frame]), info)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     command = [sys.executable, "-c", program]

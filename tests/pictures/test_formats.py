@@ -21,8 +21,8 @@ def written(path, pixels, *, frames=1, scale=1):
     info = Info(
         frames=frames, icc_profile=PROFILE, exif=exif, dpi=(72, 72), durations_ms=durations_ms, loop=0, lossless=False
     )
-    all_frames = (Frame(shape=pixels.shape, bands=iter([np.roll(pixels, n)])) for n in range(frames))
-    full_files.write(path, all_frames, info, scale=scale)
+    all_frames = (Frame(shape=pixels.shape, bands=iter([np.roll(pixels, n)]), scale=scale) for n in range(frames))
+    full_files.write(path, all_frames, info)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -7,9 +7,12 @@ another ``a``; none of them reproduces the published numbers.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Pixels = NDArray[Any]
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -38,17 +41,33 @@ def taps(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.float64]
     return positions, weights
 
 
-def _along_rows(pixels: NDArray[np.uint8], after: int) -> NDArray[np.uint8]:
+def weighted_rows(pixels: Pixels, positions: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows (n, …), each the sum of ``pixels[positions[i]]`` times ``weights[i]``; not rounded."""
+    total = np.zeros((len(positions), *pixels.shape[1:]), dtype=np.float64)
+    shape = (len(positions), *([1] * (pixels.ndim - 1)))
+    for tap in range(positions.shape[1]):
+        total += pixels[positions[:, tap]] * weights[:, tap].reshape(shape)
+    return total
+
+
+def rounded(total: NDArray[np.float64], dtype: np.dtype[Any]) -> Pixels:
+    """``total`` as a file of that ``dtype`` holds it: clipped to its range, and rounded if it is uint8 or uint16."""
+    if np.issubdtype(dtype, np.floating):
+        return np.clip(total, 0, 1).astype(dtype)
+    # MATLAB rounds halves away from zero; negative sums clip to 0 either way.
+    return np.clip(np.floor(total + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def _along_rows(pixels: Pixels, after: int) -> Pixels:
     """Resize the first axis of (H, …) to ``after``."""
     if after == pixels.shape[0]:
         return pixels
-    positions, weights = taps(pixels.shape[0], after)
-    total = np.zeros((after, *pixels.shape[1:]), dtype=np.float64)
-    shape = (after, *([1] * (pixels.ndim - 1)))
-    for tap in range(positions.shape[1]):
-        total += pixels[positions[:, tap]] * weights[:, tap].reshape(shape)
-    # MATLAB rounds halves away from zero; negative sums clip to 0 either way.
-    return np.clip(np.floor(total + 0.5), 0, 255).astype(np.uint8)
+    return rounded(weighted_rows(pixels, *taps(pixels.shape[0], after)), pixels.dtype)
+
+
+def along_columns(pixels: Pixels, after: int) -> Pixels:
+    """Resize the second axis of (H, W[, C]) to ``after``, rounded to its dtype."""
+    return np.ascontiguousarray(_along_rows(np.ascontiguousarray(pixels.swapaxes(0, 1)), after).swapaxes(0, 1))
 
 
 def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -61,9 +80,7 @@ def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
         raise ValueError(f"pixels must be uint8 (H, W) or (H, W, C), not {pixels.dtype} {pixels.shape}")
     if min(height, width, *pixels.shape[:2]) < 1:
         raise ValueError(f"sides must be at least 1: {pixels.shape[:2]} to {(height, width)}")
-    rows = _along_rows(pixels, height)
-    columns = _along_rows(np.ascontiguousarray(rows.swapaxes(0, 1)), width)
-    return np.ascontiguousarray(columns.swapaxes(0, 1))
+    return along_columns(_along_rows(pixels, height), width)
 
 
 def crop_to_multiple(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

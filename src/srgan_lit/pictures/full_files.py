@@ -56,10 +56,15 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """A frame to write: ``shape`` (H, W, C), and its ``bands`` (rows, W, C) from top to bottom."""
+    """A frame to write: ``shape`` (H, W, C), and its ``bands`` (rows, W, C) from top to bottom.
+
+    It is ``scale`` times as high as the one that it was made of, and its resolution is multiplied by that: more pixels
+    on the same paper.
+    """
 
     shape: tuple[int, int, int]
     bands: Iterator[Pixels]
+    scale: float
 
 
 class Opened:
@@ -202,36 +207,39 @@ def _upright(array: Pixels, orientation: int) -> Pixels:
     return array
 
 
-def write(path: Path, frames: Iterator[Frame], info: Info, *, scale: int) -> None:
+def write(path: Path, frames: Iterator[Frame], info: Info) -> None:
     """Write a picture file, whole or not at all, in the format of its suffix.
-
-    What the file says of its size in pixels and of its resolution is multiplied by ``scale``: the picture has
-    more pixels on the same paper.
 
     Raises:
         SRGANError: the format cannot hold the picture; says which can.
     """
     target = formats.BY_SUFFIX[path.suffix.lower()]
     kind = target.name
-    dpi = (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
     if info.frames > 1 and not target.frames:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
     with atomic_files.replacing(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what an odd file carries beside its pixels
         try:
             if kind == "TIFF":
-                _write_tiff(temporary, frames, info, dpi)
+                _write_tiff(temporary, frames, info)
             elif kind == "PNG" and info.frames == 1:
                 frame = next(frames)
                 exif = _exif(info, frame.shape).tobytes() if info.exif else None
                 with temporary.open("wb") as file:
-                    png_in_bands.write(file, frame.shape, frame.bands, icc_profile=info.icc_profile, exif=exif, dpi=dpi)
+                    png_in_bands.write(
+                        file,
+                        frame.shape,
+                        frame.bands,
+                        icc_profile=info.icc_profile,
+                        exif=exif,
+                        dpi=_dpi(info, frame.scale),
+                    )
             elif kind == "JPEG":
                 frame = next(frames)
                 with temporary.open("wb") as file:
-                    jpeg_in_bands.write(file, frame.shape, frame.bands, **_carried(target, info, frame.shape, dpi))
+                    jpeg_in_bands.write(file, frame.shape, frame.bands, **_carried(target, info, frame))
             else:
-                _write_with_pillow(temporary, target, frames, info, dpi)
+                _write_with_pillow(temporary, target, frames, info)
         except SRGANError:
             raise
         except _ENCODERS_RAISE as error:
@@ -264,22 +272,23 @@ def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
     return exif
 
 
-def _carried(
-    target: formats.Format, info: Info, shape: tuple[int, int, int], dpi: tuple[float, float] | None
-) -> dict[str, Any]:
+def _dpi(info: Info, scale: float) -> tuple[float, float] | None:
+    return (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
+
+
+def _carried(target: formats.Format, info: Info, frame: Frame) -> dict[str, Any]:
     """What Pillow is to put beside the pixels."""
-    exif = _exif(info, shape) if info.exif and "exif" in target.carries else None
-    known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": dpi}
+    exif = _exif(info, frame.shape) if info.exif and "exif" in target.carries else None
+    known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": _dpi(info, frame.scale)}
     return {name: value for name, value in known.items() if value and name in target.carries}
 
 
-def _write_with_pillow(
-    path: Path, target: formats.Format, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None
-) -> None:
+def _write_with_pillow(path: Path, target: formats.Format, frames: Iterator[Frame], info: Info) -> None:
+    first_frame = next(frames)
+    first = _whole(first_frame)
     images = (_whole(frame) for frame in frames)
-    first = next(images)
     following = list(images) if target.name == "PNG" else images  # PIL looks through them twice for PNG
-    options = target.options | _carried(target, info, (first.height, first.width, 3), dpi)
+    options = target.options | _carried(target, info, first_frame)
     if target.lossless:
         options["lossless"] = info.lossless
     if info.durations_ms:
@@ -303,7 +312,7 @@ def _whole(frame: Frame) -> Image.Image:
     return image
 
 
-def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[float, float] | None) -> None:
+def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
     import tifffile
 
     first_frame = next(frames)
@@ -320,7 +329,7 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info, dpi: tuple[floa
             ]
             if details:
                 tags.append((_PLACEHOLDER, "I", 1, 0, True))
-            first = next(frame.bands)
+            first, dpi = next(frame.bands), _dpi(info, frame.scale)
             channels = frame.shape[2]
             writer.write(
                 _tiles(first, frame.bands),

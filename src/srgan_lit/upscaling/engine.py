@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic_bands
 from srgan_lit.pictures import pil_arrays as pixels_
 from srgan_lit.upscaling import bicubic_tensors, tiling
 from srgan_lit.upscaling.fast_generator import accelerate
@@ -179,15 +180,22 @@ def _colour_beneath(colour: Tensor, alpha: Tensor) -> Tensor:
 
 
 def bands(
-    pixels: Pixels, enlarger: Enlarger, *, tile: str | int = "auto", on_progress: Callable[[int], object] | None = None
+    pixels: Pixels,
+    enlarger: Enlarger,
+    *,
+    size: tuple[int, int] | None = None,
+    tile: str | int = "auto",
+    on_progress: Callable[[int], object] | None = None,
 ) -> Iterator[Pixels]:
-    """Yield the enlarged picture from top to bottom, in bands (rows, scale*W, C) of the dtype of ``pixels``.
+    """Yield the enlarged picture from top to bottom, in bands (rows, width, C) of the dtype of ``pixels``.
 
     Memory is that of one band and one tile, whatever the picture's size.
 
     Args:
         pixels: (H, W, C); see above.
         enlarger: what enlarges.
+        size: height and width of the result, None for ``scale`` times the picture's. A smaller one is made of that by
+            exact bicubic reduction; one that is no larger than the picture, of the picture itself.
         tile: side in input pixels; 0 is the whole picture at once; ``auto`` goes by free memory and halves
             the side whenever memory runs out.
         on_progress: called with the number of input pixels done, after each tile.
@@ -195,6 +203,19 @@ def bands(
     Raises:
         SRGANError: memory ran out, with a given tile or with the smallest.
     """
+    height, width = pixels.shape[:2]
+    whole = height * enlarger.scale, width * enlarger.scale
+    if size is not None and size[0] <= height and size[1] <= width:
+        yield from bicubic_bands.resize([pixels], (height, width), size)
+        if on_progress:
+            on_progress(height * width)
+        return
+    yield from bicubic_bands.resize(_bands(pixels, enlarger, tile, on_progress), whole, size or whole)
+
+
+def _bands(
+    pixels: Pixels, enlarger: Enlarger, tile: str | int, on_progress: Callable[[int], object] | None
+) -> Iterator[Pixels]:
     height, width, channels = pixels.shape
     scale, side, top = enlarger.scale, enlarger.tile(tile, height, width), 0
     while top < height:

@@ -9,6 +9,7 @@ from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import formats, full_files
 from srgan_lit.upscaling import bicubic_tensors, engine
+from srgan_lit.upscaling.target_sizes import TargetSize
 
 
 def default_model() -> str:
@@ -39,6 +40,7 @@ def frames(
     enlarger: engine.Enlarger,
     suffix: str,
     *,
+    size: TargetSize = TargetSize(),  # noqa: B008  # frozen
     tile: str | int = "auto",
     on_frame: Callable[[int, full_files.Pixels], object],
     on_progress: Callable[[int], object],
@@ -49,17 +51,20 @@ def frames(
         opened: the file.
         enlarger: what enlarges.
         suffix: of the file to be written, lower case.
+        size: of the result.
         tile: see ``engine.bands``.
         on_frame: called with the number of each frame, from 0, and its pixels (H, W, C), before it is enlarged.
         on_progress: called with the number of input pixels done, after each tile.
 
     Raises:
-        SRGANError: the file is damaged, or its result does not fit into the format.
+        SRGANError: the file is damaged, its result does not fit into the format, or is to be larger than ``enlarger``
+            makes it.
     """
     for number in range(opened.info.frames):
         pixels = opened.frame(number)
-        shape = (pixels.shape[0] * enlarger.scale, pixels.shape[1] * enlarger.scale, pixels.shape[2])
+        height, width = size.of(*pixels.shape[:2], own_scale=enlarger.scale)
+        shape = (height, width, pixels.shape[2])
         full_files.refuse_unless_it_fits(formats.BY_SUFFIX[suffix], shape, pixels.dtype)
         on_frame(number, pixels)
-        bands = engine.bands(pixels, enlarger, tile=tile, on_progress=on_progress)
-        yield full_files.Frame(shape=shape, bands=bands)
+        bands = engine.bands(pixels, enlarger, size=(height, width), tile=tile, on_progress=on_progress)
+        yield full_files.Frame(shape=shape, bands=bands, scale=height / pixels.shape[0])

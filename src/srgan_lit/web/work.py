@@ -1,5 +1,6 @@
 """What the page's jobs do: the models that it offers, and a picture enlarged as ``srgan-upscale`` does. No HTTP."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,7 +82,7 @@ class Work:
         with full_files.opened(job.source, max_pixels=self.max_pixels, together=True) as opened:
             frames = picture_frames.frames(opened, enlarger, job.suffix, on_frame=begin, on_progress=advance)
             shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
-            full_files.write(job.result, shown, opened.info, scale=enlarger.scale)
+            full_files.write(job.result, shown, opened.info)
         job.facts["bytes"] = job.result.stat().st_size
 
 
@@ -106,4 +107,4 @@ def _first_kept(frames: Iterator[Frame], path: Path, icc_profile: bytes | None) 
         after.save(path, icc_profile)
 
     for number, frame in enumerate(frames):
-        yield frame if number else Frame(shape=frame.shape, bands=kept(frame))
+        yield frame if number else dataclasses.replace(frame, bands=kept(frame))
