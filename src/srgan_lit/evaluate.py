@@ -34,10 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         nargs="+",
-        required=True,
+        default=[],
         metavar="D",
-        help="folder of HR pictures, folder with HR/ (and LRx4/), CUFED5 folder, or sample: the embedded pictures",
+        help="folder of originals or of pairs in a layout in use (HR/ and LRx4/, DIV2K's, GTmod12/ and LRbicx4/, "
+        "…_HR.png and …_LR.png, CUFED5), or sample: the embedded pictures; how it is understood is said",
     )
+    parser.add_argument("--hr", type=Path, metavar="DIR", help="folder whose pictures are all originals, in no layout")
+    parser.add_argument("--lr", type=Path, metavar="DIR", help="folder with the LR files of --hr, called the same")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go; made if missing")
     parser.add_argument(
         "--protocol", default="y_shave4", metavar="P", help="y_shave4 (default; the papers'), y_full or rgb_full"
@@ -129,12 +132,22 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
     return {name: network or baseline for name, network in networks.items()}, failures
 
 
-def _sets(names: dict[str, str], scale: int) -> list["TestSet"]:
+def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
+    """The data sets, each under its own name, and how each was understood said."""
     from dataclasses import replace
 
     from srgan_lit.data import sets
 
-    return [replace(sets.test_pairs(folder, scale), name=name) for folder, name in names.items()]
+    given = _once(arguments.data, "--data", {"sample"})
+    paths = [*given.values(), *([arguments.hr.resolve()] if arguments.hr else [])]
+    opened = [sets.test_pairs(folder, scale) for folder in given]
+    if arguments.hr:
+        opened.append(sets.test_pairs_of_two(arguments.hr, arguments.lr, scale))
+    test_sets = [replace(each, name=name) for each, name in zip(opened, distinct(paths), strict=True)]
+    for each in test_sets:
+        if each.understood:
+            command_line.complain(f"{each.name}: {each.understood}")
+    return test_sets
 
 
 def _extra(arguments: argparse.Namespace) -> list["Measure"]:
@@ -152,6 +165,10 @@ def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
     if arguments.show < 0:
         raise UsageError(f"--show {arguments.show}: 0 or more")
+    if not arguments.data and not arguments.hr:
+        raise UsageError("no pictures: give --data D [D …], or --hr DIR (and --lr DIR)")
+    if arguments.lr and not arguments.hr:
+        raise UsageError("--lr has no effect without --hr: name the folder of the originals too")
     from srgan_lit.evaluation import columns, results, scoring
     from srgan_lit.model_files import generator_file
 
@@ -161,7 +178,7 @@ def run(arguments: argparse.Namespace) -> int:
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
     names = _names(_once(arguments.model, "--model", {"bicubic", *generator_file.bundled_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
-    test_sets = _sets(_names(_once(arguments.data, "--data", {"sample"})), scoring.common_scale(models))
+    test_sets = _sets(arguments, scoring.common_scale(models))
     extra = _extra(arguments)
     runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
     rows = scoring.evaluate(

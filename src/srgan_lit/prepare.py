@@ -109,12 +109,12 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
 
 def _unpack(dataset: str, archive: Path, target: Path) -> None:
     """``target`` comes into being with the whole data set in it, or not at all."""
-    from srgan_lit.data import archives, sets
+    from srgan_lit.data import archives, layouts
     from srgan_lit.pictures import find
 
     holds: dict[str, Callable[[Path], Path | None]] = {
-        "cufed": sets.find_cufed,
-        "cufed5": sets.find_cufed5,
+        "cufed": layouts.find_cufed,
+        "cufed5": layouts.find_cufed5,
         "folder": lambda folder: folder if find.pictures(folder) else None,
     }
     with archives.unpacked(archive, target) as staging:
@@ -152,14 +152,17 @@ def command(arguments: argparse.Namespace) -> int:
     if (arguments.no_pack or dataset == "cufed5") and arguments.cache is not None:
         raise UsageError("--cache has no effect where nothing is packed: leave it out")
     root = _obtain(dataset, arguments)
-    report = {"cufed": inspection.cufed, "cufed5": inspection.cufed5, "folder": inspection.folder}[dataset](root)
+    if dataset == "folder":
+        report = inspection.folder(root, arguments.scale)
+    else:
+        report = {"cufed": inspection.cufed, "cufed5": inspection.cufed5}[dataset](root)
     print(f"{KINDS[dataset].title} in {root}\n{report.table()}")  # noqa: T201
     for line in report.wrong:
         command_line.complain(line)
     if dataset != "cufed5" and not arguments.no_pack:
         config = DataConfig(name=dataset, root=str(root), cache=arguments.cache)
         packed_cache.open_packed(
-            sets.training_sources(config),
+            sets.training_sources(config, arguments.scale),
             scale=arguments.scale,
             label=sets.label(config),
             cache=arguments.cache,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config.schema import DataConfig
-from srgan_lit.data import sets
+from srgan_lit.data import layouts, sets
 
 CUFED_NAME = "H_{}_{}@N07_{}_0_105matches93_raw_01.png"
 
@@ -26,7 +26,7 @@ def folder_config(root, **changes):
     return DataConfig(name="folder", root=str(root), crop=16, **changes)
 
 
-@pytest.mark.parametrize("place", sets.CUFED_PLACES)
+@pytest.mark.parametrize("place", layouts.CUFED_PLACES)
 def test_cufed_is_found_in_every_layout_and_split_by_album(tmp_path, place):
     for album in range(30):
         for number in range(3):
@@ -100,7 +100,7 @@ def test_hr_without_lr_makes_it_and_a_wrong_or_missing_lr_fails_alone(tmp_path):
     assert sets.test_pairs(tmp_path, 2).load(1).lr.shape == (12, 16, 3)  # no LRx2: made
 
 
-@pytest.mark.parametrize("place", sets.CUFED5_PLACES)
+@pytest.mark.parametrize("place", layouts.CUFED5_PLACES)
 def test_cufed5_takes_the_first_of_each_group(tmp_path, place):
     for group in range(3):
         for number in range(6):

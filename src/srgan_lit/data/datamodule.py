@@ -1,6 +1,7 @@
 """Pictures, batch order and loaders put together: what the trainer sees of the data. No pixel maths."""
 
 import hashlib
+import logging
 import warnings
 from typing import Any
 
@@ -18,6 +19,8 @@ from srgan_lit.data.degradations import degraded
 from srgan_lit.data.samples import Batch, CropBatches, WholePairs
 from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
+
+_log = logging.getLogger(__name__)
 
 
 class SRDataModule(lightning.LightningDataModule):
@@ -52,7 +55,10 @@ class SRDataModule(lightning.LightningDataModule):
         if self._packed is not None:
             return
         config = self.config
-        found = sets.training_sources(config)
+        found, understood = sets.training_set(config, self.scale)
+        if self._rank()[0] == 0:
+            for line in filter(None, (understood, self._test_set().understood)):
+                _log.info("%s", line)
         opened = packed_cache.open_packed(found, scale=self.scale, label=sets.label(config), cache=config.cache)
         if opened.bad and not config.skip_bad:
             raise SRGANError(
@@ -183,7 +189,8 @@ class SRDataModule(lightning.LightningDataModule):
         return Pair(name=pair.name, lr=lr, hr=pair.hr, grey=pair.grey)
 
     def _test_set(self) -> sets.TestSet:
-        root = "sample" if self.config.name == "sample" else self.config.test_root
-        if root is None:
+        if self.config.name == "sample":
+            return sets.embedded(self.scale)
+        if self.config.test_root is None:
             return sets.TestSet(name="none", sources=(), scale=self.scale)
-        return sets.test_pairs(root, self.scale)
+        return sets.test_pairs(self.config.test_root, self.scale)

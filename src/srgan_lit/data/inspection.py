@@ -7,7 +7,7 @@ from pathlib import Path
 
 from srgan_lit.common import worker_processes
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.data import sets
+from srgan_lit.data import layouts
 from srgan_lit.pictures import find, rgb8
 
 CUFED_PAIRS = 11_871
@@ -82,7 +82,7 @@ def cufed(root: Path) -> Report:
     Raises:
         UsageError: there is none in ``root``.
     """
-    folder = sets.find_cufed(root)
+    folder = layouts.find_cufed(root)
     if folder is None:
         raise UsageError(f"{root}: no CUFED there: no folder input/, nor in CUFED/ or train/")
     parts = {part: find.pictures(folder / part) for part in ("input", "ref")}
@@ -90,7 +90,7 @@ def cufed(root: Path) -> Report:
     pairs = len(names["input"] & names["ref"])
     report = Report()
     report.rows.append(("pairs", str(pairs), str(CUFED_PAIRS)))
-    report.rows.append(("albums", str(len({sets.cufed_album(name) for name in names["input"]})), ""))
+    report.rows.append(("albums", str(len({layouts.cufed_album(name) for name in names["input"]})), ""))
     if pairs != CUFED_PAIRS:
         report.wrong.append(f"{folder}: {pairs} pairs, expected {CUFED_PAIRS}")
     if not parts["ref"]:
@@ -111,10 +111,10 @@ def cufed5(root: Path) -> Report:
     Raises:
         UsageError: there is none in ``root``.
     """
-    folder = sets.find_cufed5(root)
+    folder = layouts.find_cufed5(root)
     if folder is None:
         raise UsageError(f"{root}: no CUFED5 there: no 000_0.png, nor in CUFED5/ or test/")
-    found = sorted(path for path in folder.iterdir() if sets.CUFED5_NAME.fullmatch(path.name))
+    found = sorted(path for path in folder.iterdir() if layouts.CUFED5_NAME.fullmatch(path.name))
     groups = sorted({path.name[:3] for path in found})
     names = {path.name for path in found}
     report = Report()
@@ -132,16 +132,18 @@ def cufed5(root: Path) -> Report:
     return report
 
 
-def folder(root: Path) -> Report:
-    """Any tree of pictures.
+def folder(root: Path, scale: int) -> Report:
+    """Any tree of pictures, in any layout: its originals, and their LR files of this ``scale``.
 
     Raises:
-        UsageError: no folder, or no pictures in it.
+        UsageError: no folder, no pictures in it, or what looks like pairs and is in no known layout.
     """
-    found = find.pictures(root)
+    layout = layouts.of_training(root, scale)
+    found = sorted({path for pair in layout.pairs for path in pair if path})
     if not found:
         raise UsageError(f"{root}: {'no pictures there' if root.is_dir() else 'no such folder'}")
     report = Report()
     report.rows.append(("pictures", str(len(found)), ""))
+    report.rows.append(("understood as", layout.understood(root), ""))
     _examined(report, found, expected_size=None)
     return report

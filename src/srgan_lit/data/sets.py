@@ -1,13 +1,12 @@
-"""Which pictures there are: layouts, albums and header checks. Pillow only, no torch.
+"""Which pictures there are: sets, albums and header checks. Pillow only, no torch.
 
 A training set is CUFED (``input/`` and ``ref/``), a folder (any tree of pictures) or the embedded sample. A
-test set is a folder with ``HR/`` (and ``LRx4/`` beside it), CUFED5's ``000_0.png … 125_5.png``, any other
-folder of pictures, or ``sample``. LR files are used where they exist; else LR is made from HR.
+test set is a folder, CUFED5's too, or ``sample``. How files lie in folders is known to ``layouts``. LR files are
+used where they exist; else LR is made from HR.
 """
 
 import hashlib
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -16,17 +15,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from srgan_lit.common import reserved_names
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import layouts
 from srgan_lit.pictures import bicubic, find, formats, rgb8
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 
-# Where authors' archives and other projects put the same files.
-CUFED_PLACES = ("", "CUFED", "train", "CUFED/train", "train/CUFED")
-CUFED5_PLACES = ("", "CUFED5", "test", "test/CUFED5", "CUFED5/test")
-CUFED5_NAME = re.compile(r"\d{3}_[0-5]\.png")
-_CUFED_ALBUM = re.compile(r"\d+@N\d+_\d+")  # Flickr user id and event number
 _LISTED = 20  # bad files named in one error line; ``prepare`` names them all
 
 
@@ -46,28 +42,8 @@ def _by_file(folder: Path, *, prefix: str = "") -> list[Source]:
     return [Source(name=name, path=path, album=name) for path, name in names]
 
 
-def find_cufed(root: Path) -> Path | None:
-    """The folder that holds CUFED's ``input/``, in any of the known layouts below ``root``; None if there is none."""
-    return next((root / place for place in CUFED_PLACES if (root / place / "input").is_dir()), None)
-
-
-def find_cufed5(root: Path) -> Path | None:
-    """The folder that holds CUFED5's ``000_0.png …``, in any of the known layouts; None if there is none."""
-    for place in CUFED5_PLACES:
-        folder = root / place
-        if folder.is_dir() and any(CUFED5_NAME.fullmatch(path.name) for path in folder.iterdir()):
-            return folder
-    return None
-
-
-def cufed_album(name: str) -> str:
-    """The album of a CUFED patch, such as ``7595161@N07_31``; a name without one is an album of its own."""
-    match = _CUFED_ALBUM.search(name)
-    return match[0] if match else name
-
-
 def _cufed(root: Path, *, use_ref: bool) -> list[Source]:
-    folder = find_cufed(root)
+    folder = layouts.find_cufed(root)
     if folder is None:
         raise UsageError(
             f"data.root={root} holds no CUFED: no folder input/ there or in CUFED/ or train/. "
@@ -79,7 +55,7 @@ def _cufed(root: Path, *, use_ref: bool) -> list[Source]:
             raise UsageError(f"data.use_ref=true, but {folder} has no folder ref/; leave data.use_ref out")
         parts.append("ref")
     return [
-        Source(name=source.name, path=source.path, album=cufed_album(source.path.name))
+        Source(name=source.name, path=source.path, album=layouts.cufed_album(source.path.name))
         for part in parts
         for source in _by_file(folder / part, prefix=f"{part}/")
     ]
@@ -93,19 +69,38 @@ def _sample_training() -> list[Source]:
     ]
 
 
-def training_sources(config: DataConfig) -> list[Source]:
+def training_sources(config: DataConfig, scale: int | None = None) -> list[Source]:
     """The pictures to train on and validate with, sorted.
 
+    Args:
+        config: where they are.
+        scale: of the LR files that are used where a folder has them; None: LR is made of all.
+
     Raises:
-        UsageError: ``data.root`` is missing, not a folder, or holds no pictures in the layout asked for.
+        UsageError: ``data.root`` is missing, not a folder, or holds no pictures in the layout asked for; or it looks
+            like pairs and it is not known which files are the originals.
     """
+    return training_set(config, scale)[0]
+
+
+def training_set(config: DataConfig, scale: int | None = None) -> tuple[list[Source], str]:
+    """``training_sources``, and one line that says how ``data.root`` was understood."""
     if config.name == "sample":
-        return _sample_training()
+        return _sample_training(), ""
     root = _root(config)
-    found = _cufed(root, use_ref=config.use_ref) if config.name == "cufed" else _by_file(root)
+    if config.name == "cufed":
+        found, said = _cufed(root, use_ref=config.use_ref), ""
+    else:
+        layout = layouts.of_training(root, scale or 4)
+        names = [(hr, hr.relative_to(root).as_posix(), lr) for hr, lr in layout.pairs]
+        files_used = scale is not None and config.degradation == "bicubic"
+        found = [Source(name=name, path=hr, album=name, lr_path=lr if files_used else None) for hr, name, lr in names]
+        said = f"data.root={config.root}: {layout.understood(root)}"
+        if config.degradation != "bicubic" and any(lr for *_, lr in names):
+            said += f"; data.degradation={config.degradation} makes LR, the LR files are passed over"
     if not found:
         raise UsageError(f"data.root={root}: no pictures there ({formats.LISTED})")
-    return found
+    return found, said
 
 
 def _root(config: DataConfig) -> Path:
@@ -177,13 +172,17 @@ def load_pair(source: Source, scale: int) -> rgb8.Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class TestSet:
-    """Pictures to test on. ``load`` decodes one and raises ``SRGANError`` for that one only."""
+    """Pictures to test on. ``load`` decodes one and raises ``SRGANError`` for that one only.
+
+    ``understood`` says in one line how their folder was understood; "" where nothing had to be.
+    """
 
     __test__ = False  # not a pytest class
 
     name: str
     sources: tuple[Source, ...]
     scale: int
+    understood: str = ""
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -198,44 +197,54 @@ class TestSet:
         return load_pair(self.sources[index], self.scale)
 
 
-def test_pairs(folder: str | Path, scale: int) -> TestSet:
-    """The test set in ``folder``: ``HR/`` with or without ``LRx<scale>/``, CUFED5, or any tree of pictures.
+def embedded(scale: int) -> TestSet:
+    """The test pictures in the box."""
+    return TestSet(name="sample", sources=tuple(_short_names(_by_file(SAMPLE / "test"))), scale=scale)
 
-    ``sample`` (where no folder has that name) is the embedded one. Of a folder of pictures, each is HR.
+
+def test_pairs(folder: str | Path, scale: int) -> TestSet:
+    """The test set in ``folder``, in any layout that ``layouts`` knows; a folder of pictures is all originals.
+
+    The bare string ``sample`` is the embedded one; ``./sample``, or any ``Path``, is what is there.
 
     Raises:
-        UsageError: no such folder, or no pictures in it.
+        UsageError: no such folder, no pictures in it, what looks like pairs and is in no known layout; or
+            ``sample``, where a folder has that name too.
     """
-    folder = Path(folder).expanduser()
-    name = folder.resolve().name
-    if str(folder) == "sample" and not folder.exists():
-        folder = SAMPLE / "test"
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'} of test pictures")
-    cufed5 = find_cufed5(folder)
-    if (folder / "HR").is_dir():
-        small = folder / f"LRx{scale}"
-        found = _by_file(folder / "HR")
-        if small.is_dir():
-            found = _with_lr(found, small, scale)
-    elif cufed5 is not None:
-        found = [source for source in _by_file(cufed5) if re.fullmatch(r"\d{3}_0\.png", source.name)]
-    else:
-        found = _by_file(folder)
-    if not found:
-        raise UsageError(f"{folder}: no pictures there ({formats.LISTED})")
-    return TestSet(name=name, sources=tuple(_short_names(found)), scale=scale)
+    if folder == "sample":
+        reserved_names.refuse_if_also_a_path(folder, "the set in the box")
+        return embedded(scale)
+    root = _test_folder(folder)
+    layout = layouts.of_test(root, scale)
+    return _test_set(root, layout, scale)
 
 
-def _with_lr(found: list[Source], small: Path, scale: int) -> list[Source]:
-    """Give each HR source its LR file, of the same name or with ``x4`` after it; one without fails on loading."""
-    files = {path.relative_to(small).with_suffix("").as_posix(): path for path in find.pictures(small)}
-    paired = []
-    for source in found:
-        stem = str(Path(source.name).with_suffix(""))
-        lr_path = files.get(stem) or files.get(f"{stem}x{scale}") or small / source.name
-        paired.append(Source(name=source.name, path=source.path, album=source.album, lr_path=lr_path))
-    return paired
+def test_pairs_of_two(hr: str | Path, lr: str | Path | None, scale: int) -> TestSet:
+    """All pictures of ``hr`` as originals, with their LR files in ``lr``; without ``lr``, LR is made.
+
+    Raises:
+        UsageError: no such folder, no pictures, or none that belong together.
+    """
+    originals, small = _test_folder(hr), None if lr is None else _test_folder(lr)
+    return _test_set(originals, layouts.of_two_folders(originals, small, scale), scale)
+
+
+def _test_folder(folder: str | Path) -> Path:
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise UsageError(f"{folder}: {'not a folder' if path.exists() else 'no such folder'} of test pictures")
+    return path
+
+
+def _test_set(root: Path, layout: layouts.Layout, scale: int) -> TestSet:
+    if not layout.pairs:
+        raise UsageError(f"{root}: no pictures there ({formats.LISTED})")
+    above = Path(os.path.commonpath([hr.parent for hr, _ in layout.pairs])) if layout.said else root
+    names = [(hr, hr.relative_to(above).as_posix(), lr) for hr, lr in layout.pairs]
+    found = [Source(name=name, path=hr, album=name, lr_path=lr) for hr, name, lr in names]
+    return TestSet(
+        name=root.resolve().name, sources=tuple(_short_names(found)), scale=scale, understood=layout.understood(root)
+    )
 
 
 def _short_names(found: list[Source]) -> list[Source]:
@@ -271,7 +280,7 @@ def check(config: DataConfig, scale: int) -> None:
     if config.test_root is not None:
         test_pairs(config.test_root, scale)
     good, bad, small = [], [], []
-    for source in training_sources(config):
+    for source in training_sources(config, scale):
         try:
             height, width = size_of(source.path)
         except SRGANError as error:
