@@ -103,9 +103,11 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     sets.check(config.data, config.model.scale)
 
     # Seconds to import, so after everything else that can be refused.
-    if config.phase.adversarial:
-        from srgan_lit.losses import adversarial
+    from srgan_lit.losses import adversarial
+    from srgan_lit.networks import architectures
 
+    architectures.architecture(config.model)
+    if config.phase.adversarial:
         adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
     if config.dry_run:
         from srgan_lit.training.dry_run import rehearse

@@ -131,6 +131,8 @@ REFUSED = {
         "phase.adversarial.loss=hinges",
     ): "may be standard, relativistic, least_squares, hinge. Did you",
     ("experiment=demo", "phase.adversarial.loss=hinge", "phase.adversarial.label_smoothing=0.1"): "has no target",
+    ("experiment=demo", "model.name=srresnt"): "model.name=srresnt: may be srresnet, own. Did you mean srresnet?",
+    ("experiment=demo", "+model.network.tail_kernels=3"): "Did you mean tail_kernel?",
     ("sweep=adverserial",): "Did you mean adversarial?",
     ("swep=adversarial",): "Did you mean sweep?",
     ("experiment=srgan",): "data.root",

@@ -6,7 +6,7 @@ that the scale does not divide) is checked in ``checks.py``.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -25,12 +25,17 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class ModelConfig:
-    """The generator: ``conf/model``."""
+    """The generator: ``conf/model``.
 
+    ``network`` holds what only some kinds of generators take, or names a class of one's own (``config.own_parts``).
+    """
+
+    name: str = "srresnet"  # one of networks.architectures.ARCHITECTURES, which needs torch: checked there; or own
     blocks: Count = 16
     features: Count = 64
     scale: Literal[2, 4, 8] = 4
     start: Literal["random", "icnr", "interpolation"] = "random"
+    network: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)

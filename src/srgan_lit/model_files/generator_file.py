@@ -1,7 +1,8 @@
 """The generator file (``.safetensors``) and every way to name a model. No optimizer state.
 
-A generator file holds the tensors of ``Generator.state_dict()`` and, as string metadata: ``format_version``;
-``architecture`` (JSON, the keyword arguments of ``Generator``); ``input_range`` and ``output_range``;
+A generator file holds the tensors of the generator's state dict and, as string metadata: ``format_version``;
+``network`` (its name in ``networks.architectures``; srresnet where there is none); ``architecture`` (JSON, the
+keyword arguments that build it); ``input_range`` and ``output_range``;
 ``trained`` (JSON: config hash, data, iterations, versions); ``scores`` (JSON, by protocol). Reading one never
 runs code.
 """
@@ -11,7 +12,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from srgan_lit.common import atomic_files, reserved_names
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files import tensor_files
+from srgan_lit.networks import architectures
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures.tensors import IMAGENET_MEAN, IMAGENET_STD
 
@@ -36,7 +38,8 @@ OUTPUT_RANGES = ("unit", "tanh", "tanh_imagenet")  # [0, 1], linear; (tanh(x) + 
 class Metadata:
     """What a generator file says about itself."""
 
-    architecture: dict[str, int]
+    architecture: dict[str, Any]
+    network: str = architectures.SRRESNET
     input_range: str = "unit"
     output_range: str = "unit"
     trained: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +97,8 @@ def save_generator(
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     metadata = {
         "format_version": FORMAT_VERSION,
-        "architecture": json.dumps(generator.architecture),
+        "network": architectures.name_of(generator),
+        "architecture": json.dumps(architectures.shape_of(generator)),
         "input_range": input_range,
         "output_range": output_range,
         "trained": json.dumps(trained or {}),
@@ -139,6 +143,7 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
         )
     try:
         metadata = Metadata(
+            network=raw.get("network", architectures.SRRESNET),
             architecture=json.loads(raw["architecture"]),
             input_range=raw.get("input_range", "unit"),
             output_range=raw.get("output_range", "unit"),
@@ -177,19 +182,31 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     generator.load_state_dict(tensors, assign=True)
 
 
-def _build(architecture: dict[str, int], *, source: str) -> Generator:
+def _build(network: object, architecture: dict[str, int], *, source: str) -> Generator:
+    """An empty generator of the table. Nothing else that a file names is ever imported."""
+    row = architectures.ARCHITECTURES.get(str(network))
+    if row is None:
+        raise SRGANError(
+            f"{source}: holds a {str(network)[:200]!r}, which is none of this package's generators "
+            f"({', '.join(architectures.ARCHITECTURES)}), and what a file names is never imported: build the network "
+            "in Python and pass it, load_generator(path, network=…)"
+        )
     try:
         if any(type(value) is not int or not 0 < value <= 4096 for value in architecture.values()):
             raise ValueError("its values must be whole numbers from 1 to 4096")
         with torch.device("meta"):  # shapes alone: what it would be initialised with is replaced at once
-            return Generator(**architecture)
+            return cast(Generator, row.network(**architecture))
     except (TypeError, ValueError, AttributeError) as error:
         raise SRGANError(f"{source}: no generator has the architecture {architecture!r} ({error})") from error
 
 
-def _from_generator_file(path: Path) -> Generator | Ranged:
+def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | Ranged:
     metadata = read_metadata(path)
-    generator = _build(metadata.architecture, source=str(path))
+    generator = (
+        _build(metadata.network, metadata.architecture, source=str(path))
+        if network is None
+        else cast(Generator, network)
+    )
     try:
         tensors = safetensors.torch.load_file(path)
     except Exception as error:  # see read_metadata
@@ -200,15 +217,16 @@ def _from_generator_file(path: Path) -> Generator | Ranged:
     return Ranged(generator, input_range=metadata.input_range, output_range=metadata.output_range)
 
 
-def _from_lightning(path: Path) -> Generator:
+def _from_lightning(path: Path, network: nn.Module | None) -> Generator:
     try:
         loaded = tensor_files.read(path, mmap=True)
         architecture, state = loaded["generator_architecture"], loaded["state_dict"]
+        name = loaded.get("generator_network", architectures.SRRESNET)
         tensors = {str(name): value for name, value in state.items()}
     except Exception as error:  # torch.load raises many kinds for a damaged or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
-    generator = _build(architecture, source=str(path))
+    generator = _build(name, architecture, source=str(path)) if network is None else cast(Generator, network)
     # The moving average where there is one: it is what a run validates and saves.
     prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -287,11 +305,19 @@ def _check_bundled(path: Path) -> None:
         raise SRGANError(f"{path}: damaged (its SHA-256 is {digest}); install srgan_lit again")
 
 
-def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Generator | Ranged:
+def load_generator(
+    name_or_path: str | os.PathLike[str], *, device: str | torch.device = "cpu", network: nn.Module | None = None
+) -> Generator | Ranged:
     """Return the generator of a bundled name, generator file, run directory or Lightning checkpoint.
 
     It is in ``eval()`` mode, float32, in channels_last layout, on ``device``. It takes ``lr`` (B, 3, h, w) in
     [0, 1] and returns ``sr`` (B, 3, scale*h, scale*w), which may overshoot [0, 1].
+
+    Args:
+        name_or_path: the model.
+        device: where it is to be.
+        network: a generator of a class of your own, which takes the weights and is returned. Without it, a file of
+            such a class is refused: what a file names is never imported.
 
     Raises:
         SRGANError: nothing is there, or the file is damaged or of another kind; names the first wrong tensor.
@@ -299,7 +325,8 @@ def load_generator(name_or_path: str | os.PathLike[str], *, device: str | torch.
     path = find_model(name_or_path)
     if path.parent == BUNDLED:
         _check_bundled(path)
-    generator = _from_lightning(path) if path.suffix == ".ckpt" else _from_generator_file(path)
+    read = _from_lightning if path.suffix == ".ckpt" else _from_generator_file
+    generator = read(path, network)
     return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -325,8 +352,9 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
     perceptual, faithful = load_generator(path), load_generator(partner)
     if isinstance(perceptual, Ranged) or isinstance(faithful, Ranged):
         raise SRGANError(f"{path}: converted from another project with ranges of its own; such cannot be blended")
-    if perceptual.architecture != faithful.architecture:
-        raise SRGANError(f"{partner}: {faithful.architecture}, but {path.name} is {perceptual.architecture}")
+    this, that = ((architectures.name_of(each), architectures.shape_of(each)) for each in (perceptual, faithful))
+    if this != that:
+        raise SRGANError(f"{partner}: a {that[0]} of {that[1]}, but {path.name} is a {this[0]} of {this[1]}")
     with torch.no_grad():
         theirs = faithful.state_dict()
         for name, tensor in perceptual.state_dict().items():

@@ -7,8 +7,9 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -19,13 +20,13 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 import srgan_lit
 from srgan_lit.common import cpu_instructions
 from srgan_lit.common.errors import UsageError
-from srgan_lit.config.schema import TrainConfig
+from srgan_lit.config.schema import ModelConfig, TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.losses.perceptual import PerceptualLoss
-from srgan_lit.model_files.generator_file import load_generator
+from srgan_lit.model_files.generator_file import Ranged, load_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
-from srgan_lit.networks.initialisation import icnr_, interpolation_
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training import dashboards
 from srgan_lit.training.callbacks.dashboard_pictures import Showcase
@@ -44,21 +45,30 @@ log = logging.getLogger(__name__)
 def generator(config: TrainConfig) -> Generator:
     """A new generator, or the one of ``init_from``, which must have the shape that ``model`` says."""
     model = config.model
-    made = Generator(blocks=model.blocks, features=model.features, scale=model.scale)
+    made = cast(Generator, architectures.build(model))
     if config.init_from is not None:
         loaded = load_generator(config.init_from)
-        if not isinstance(loaded, Generator):
+        if isinstance(loaded, Ranged):
             raise UsageError(f"init_from={config.init_from}: its ranges are not [0, 1]; it cannot be trained on")
-        differing = {k: v for k, v in loaded.architecture.items() if v != made.architecture[k]}
+        theirs = architectures.name_of(loaded)
+        if theirs != model.name:
+            raise UsageError(f"init_from={config.init_from} is a {theirs}, and model.name is {model.name}")
+        ours = architectures.shape_of(made)
+        differing = {key: value for key, value in architectures.shape_of(loaded).items() if value != ours[key]}
         if differing:
-            settings = " ".join(f"model.{key}={value}" for key, value in differing.items())
+            settings = " ".join(f"{_key(name)}={value}" for name, value in differing.items())
             raise UsageError(f"init_from={config.init_from} is another shape than model; add {settings}")
         return loaded.train()
-    if model.start == "icnr":
-        icnr_(made)
-    elif model.start == "interpolation":
-        interpolation_(made)
     return made.to(memory_format=torch.channels_last)
+
+
+def _key(argument: str) -> str:
+    """Where an argument of a generator's class is set."""
+    return (
+        f"model.{argument}"
+        if argument in {field.name for field in fields(ModelConfig)}
+        else f"+model.network.{argument}"
+    )
 
 
 def module(config: TrainConfig) -> SRGANModule:

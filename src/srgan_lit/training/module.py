@@ -7,7 +7,7 @@ Lightning's ``global_step``, so that ``global_step`` is the number of iterations
 
 import contextlib
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import lightning as L
 import torch
@@ -23,6 +23,7 @@ from srgan_lit.config.schema import OptimizationConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
 from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, tensors
@@ -85,8 +86,7 @@ class SRGANModule(L.LightningModule):
         """The generator that is validated and saved: the moving average where there is one."""
         if self.ema is None:
             return self.generator
-        assert isinstance(self.ema.module, Generator)
-        return self.ema.module
+        return cast(Generator, self.ema.module)
 
     def train(self, mode: bool = True) -> Self:
         """Like every module's, but frozen BatchNorm goes on using its running statistics."""
@@ -321,7 +321,8 @@ class SRGANModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what generator this is, so that the checkpoint can be used wherever a generator file can."""
         self.average_statistics()  # in place, so that the weights already gathered have them
-        checkpoint["generator_architecture"] = self.generator.architecture
+        checkpoint["generator_network"] = architectures.name_of(self.generator)
+        checkpoint["generator_architecture"] = architectures.shape_of(self.generator)
         checkpoint["skipped"] = self.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

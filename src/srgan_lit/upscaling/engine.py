@@ -88,7 +88,8 @@ class Enlarger:
             features = 16
         else:
             network = accelerate(generator, dtype=self.dtype)
-            features = (generator.generator if isinstance(generator, Ranged) else generator).features
+            inner = generator.generator if isinstance(generator, Ranged) else generator
+            features = getattr(inner, "features", 64)  # a network of one's own may not say
         self.network = network.to(self.device)
         radius = generator.receptive_radius + 3  # 3: the colours under a transparent edge
         if match_input:

@@ -83,10 +83,13 @@ class FastGenerator(nn.Module):
 def accelerate(generator: Generator | Ranged, *, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A module for inference that computes what ``generator`` does, with weights in ``dtype``, channels_last.
 
-    ``generator`` itself is left as it is. The module has its ``scale`` and ``receptive_radius``.
+    ``generator`` itself is left as it is. The module has its ``scale`` and ``receptive_radius``. Only a SRResNet is
+    rearranged.
     """
-    if isinstance(generator, Ranged):
-        made: nn.Module = Ranged(
+    if not isinstance(generator.generator if isinstance(generator, Ranged) else generator, Generator):
+        made: nn.Module = copy.deepcopy(generator).requires_grad_(False)
+    elif isinstance(generator, Ranged):
+        made = Ranged(
             FastGenerator(generator.generator),  # type: ignore[arg-type]
             input_range=generator.input_range,
             output_range=generator.output_range,

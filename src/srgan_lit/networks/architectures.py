@@ -1,0 +1,95 @@
+"""The generators that this package has: a row of ``ARCHITECTURES`` each.
+
+A generator is an ``nn.Module`` that takes ``lr`` (B, 3, h, w) in [0, 1] and returns ``sr`` (B, 3, scale*h, scale*w).
+It has a ``scale``; a ``receptive_radius``, the LR pixels on each side that an output pixel can depend on (a halo of so
+many makes tiles exact); and, where it is in the table, its ``architecture``: the keyword arguments that build it again.
+``conf/model`` gives it its values. Generator files and checkpoints say the name of the row.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.nearest_name import nearest
+from srgan_lit.config.schema import ModelConfig
+from srgan_lit.networks import initialisation, srresnet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A kind of generator.
+
+    Args:
+        network: its class; ``scale`` and what else ``model`` says are its keyword arguments.
+        starts: by ``model.start``, what changes a network's random weights in place.
+    """
+
+    network: type[nn.Module]
+    starts: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the network's keyword arguments."""
+        return tuple(inspect.signature(self.network).parameters)
+
+
+SRRESNET = "srresnet"  # what files mean that say no name: until 0.1 there was no other
+
+ARCHITECTURES = {
+    SRRESNET: Architecture(
+        network=srresnet.Generator,
+        starts={"icnr": initialisation.icnr_, "interpolation": initialisation.interpolation_},
+    ),
+}
+
+
+def architecture(config: ModelConfig) -> Architecture:
+    """The row that ``model.name`` says.
+
+    Raises:
+        UsageError: there is none, or another value of ``model`` means nothing to it.
+    """
+    if config.name not in ARCHITECTURES:
+        names = (*ARCHITECTURES, "own")
+        raise UsageError(f"model.name={config.name}: may be {', '.join(names)}.{nearest(config.name, names)}")
+    row = ARCHITECTURES[config.name]
+    for key in config.network:
+        if key not in row.arguments:
+            raise UsageError(f"model.network.{key}: {config.name} has no such argument.{nearest(key, row.arguments)}")
+    if config.start not in ("random", *row.starts):
+        raise UsageError(f"model.start={config.start}: {config.name} can start {', '.join(['random', *row.starts])}")
+    return row
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """A new generator of the table, with the weights that it starts with.
+
+    Raises:
+        UsageError: as ``architecture``, or its class refuses the values.
+    """
+    row = architecture(config)
+    values = {"blocks": config.blocks, "features": config.features, "scale": config.scale}
+    try:
+        network = row.network(**{key: values[key] for key in values if key in row.arguments} | config.network)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model: {config.name} cannot be built ({error})") from error
+    if config.start != "random":
+        row.starts[config.start](network)
+    return network
+
+
+def name_of(network: nn.Module) -> str:
+    """What a file calls this kind of generator: the row's name, or that of a class that is not in the table."""
+    kind = type(network)
+    ours = (name for name, row in ARCHITECTURES.items() if row.network is kind)
+    return next(ours, f"{kind.__module__}.{kind.__qualname__}")
+
+
+def shape_of(network: nn.Module) -> dict[str, Any]:
+    """The keyword arguments that build it again; what a class of one's own does not say is not known."""
+    return dict(getattr(network, "architecture", {}))
