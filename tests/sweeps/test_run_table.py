@@ -1,21 +1,38 @@
-"""The table of runs: what stands beside what."""
-
 import json
 
-from srgan_lit.model_files.generator_file import save_generator
-from srgan_lit.networks.srresnet import Generator
+import numpy as np
+
+from srgan_lit.evaluation import columns, scoring, stored_results
+from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.sweeps import run_table
+from srgan_lit.upscaling.upscalers import Bicubic
 
 
-def test_scores_stand_beside_the_iterations_of_the_generator_that_has_them(tmp_path):
-    (tmp_path / "report").mkdir()
-    (tmp_path / "config.yaml").write_text("objective: psnr\n")
-    rows = [{"dataset": "validation", "model": "SRResNet", "psnr": 30.0, "ssim": 0.9}]
-    (tmp_path / "report" / "results.json").write_text(json.dumps({"rows": rows}))
-    (tmp_path / "metrics.csv").write_text("step,val/psnr\n1000,29.0\n")
-    save_generator(tmp_path / "generator.safetensors", Generator(blocks=1, features=4), trained={"iterations": 1015})
-    assert [run.iterations for run in run_table.read([tmp_path])] == [1015]
-    (tmp_path / "metrics.csv").write_text("step,val/psnr\n1000,29.0\n2000,29.5\n")  # it is being extended
-    assert [run.iterations for run in run_table.read([tmp_path])] == [1015]
-    (tmp_path / "report" / "results.json").unlink()
-    assert [run.iterations for run in run_table.read([tmp_path])] == [2000], "no scores: how far it is"
+class Pictures:
+    name = "validation"
+    names = ("a",)
+
+    def load(self, index):
+        noise = np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        return Pair(name="a", lr=noise[::4, ::4], hr=noise, grey=False)
+
+
+def scored_run(folder, value, objective):
+    column = columns.Measure(
+        key="mine", heading="Mine ↓", best="min", digits=2, objective="mine", compute=lambda *_: value, explanation="."
+    )
+    scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures()], "y_full", folder / "report", extra=[column])
+    (folder / "config.yaml").write_text(f"objective: {objective}\n")
+
+
+def test_a_column_of_ones_own_is_shown_and_judged_by_as_it_says(tmp_path):
+    for name, value in (("0", 0.7), ("1", float("nan")), ("2", 0.123)):
+        scored_run(tmp_path / name, value, "mine")
+    runs = run_table.read([tmp_path])
+    assert [run.name for run in runs] == ["2", "0", "1"]
+    heading, _, *rows = [[cell.strip() for cell in line.split("|")] for line in run_table.table(runs).splitlines()]
+    assert [row[heading.index("validation Mine ↓")] for row in rows] == ["0.12", "0.70", "–"]
+    for column in columns.standard("y_full", 4):
+        assert f"validation {column.heading}" in heading
+    assert json.loads(run_table.as_json(runs))["runs"][0]["scores"]["validation"]["mine"] == 0.123
+    assert stored_results.of_run(tmp_path / "0").objective("mine") == 0.7

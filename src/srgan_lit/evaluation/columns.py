@@ -1,46 +1,35 @@
-"""The columns of a table: what is computed from a picture's SR, HR and LR images, and how it is shown."""
+"""The columns of a table: what is computed from a picture's SR, HR and LR images, and how it is shown.
+
+A new one goes here alone: files, the report and the table of runs show what they are given.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.evaluation import metrics
+from srgan_lit.evaluation.stored_results import Column
 from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """One column.
+class Measure(Column):
+    """A column, and how its values come about.
 
     Attributes:
-        key: its name in ``results.json`` and the CSV.
-        heading: its name in tables.
-        best: whether ``"max"`` or ``"min"`` is better.
-        digits: decimal places shown.
         compute: the value for ``sr`` and ``hr`` (1, 3, H, W) in [0, 1] and the pair they belong to.
         explanation: what it is, for the page's reader.
         missing: why the column is empty; "" where it is not.
     """
 
-    key: str
-    heading: str
-    best: Literal["max", "min"]
-    digits: int
     compute: Callable[[Tensor, Tensor, Pair], float]
     explanation: str
     missing: str = ""
-
-    def show(self, value: float) -> str:
-        """The value as tables print it: – where there is none."""
-        if math.isnan(value):
-            return "–"
-        return f"{value:.{self.digits}f}".replace("inf", "∞")
 
 
 def standard(protocol: str, scale: int) -> list[Measure]:
@@ -58,6 +47,7 @@ def standard(protocol: str, scale: int) -> list[Measure]:
             key="psnr",
             heading="PSNR ↑",
             best="max",
+            objective="psnr",
             digits=3,
             compute=lambda sr, hr, pair: metrics.psnr(sr, hr, rule, grey=pair.grey).item(),
             explanation=f"Peak signal-to-noise ratio in dB, protocol {protocol}.",
@@ -123,6 +113,7 @@ def perceptual(weights: str, backbone: str | None = None) -> Measure:
         key=name.lower().replace(" ", "_"),
         heading=f"{name} ↓",
         best="min",
+        objective="perceptual",
         digits=4,
         compute=compute,
         explanation=f"Mean squared distance of the features after relu{features.block}_{features.conv} of "

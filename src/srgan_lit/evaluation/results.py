@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from srgan_lit.common import atomic_files, text_tables
 from srgan_lit.evaluation.columns import Measure
+from srgan_lit.evaluation.stored_results import Column
 from srgan_lit.pictures.rgb8 import Pair
 
 
@@ -83,7 +84,7 @@ def _number(value: float) -> float | None:
 
 
 def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
-    """The content of ``results.json``: rows with means and per-image values; null where not finite."""
+    """The content of ``results.json``: rows with means and per-image values, null where not finite; and the columns."""
     keys = [measure.key for measure in measures]
     listed: list[dict[str, Any]] = []
     for row in rows:
@@ -98,7 +99,9 @@ def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
             | ({"failed": row.failed} if row.failed else {})
         )
     notes = [measure.missing for measure in measures if measure.missing]
-    return json.dumps({"rows": listed} | ({"notes": notes} if notes else {}), indent=1, ensure_ascii=False) + "\n"
+    columns = [{each.name: getattr(measure, each.name) for each in fields(Column)} for measure in measures]
+    content = {"rows": listed, "columns": columns} | ({"notes": notes} if notes else {})
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
@@ -129,14 +132,3 @@ def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
     atomic_files.write_text(out / "results.json", as_json(rows, measures))
     atomic_files.write_text(out / "results.md", table(rows, measures))
     atomic_files.write_text(out / "images.csv", as_csv(rows, measures))
-
-
-def objective(run_dir: Path, kind: str = "psnr") -> float:
-    """What a sweep judges a run by, read from its report: a mean of its last model on its first data set.
-
-    ``psnr`` in dB, or ``perceptual``, the distance of VGG features.
-    """
-    rows = json.loads((run_dir / "report" / "results.json").read_text(encoding="utf-8"))["rows"]
-    row = [row for row in rows if row["dataset"] == rows[0]["dataset"]][-1]
-    value = next(value for key, value in row.items() if key.startswith("vgg" if kind == "perceptual" else "psnr"))
-    return math.nan if value is None else float(value)

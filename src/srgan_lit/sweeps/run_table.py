@@ -12,7 +12,8 @@ from pathlib import Path
 import safetensors
 
 from srgan_lit.common import atomic_files, text_tables
-from srgan_lit.evaluation import run_curves
+from srgan_lit.evaluation import run_curves, stored_results
+from srgan_lit.evaluation.stored_results import Column
 
 OVERRIDES = ".hydra/overrides.yaml"  # what was set on the command line
 FAILURE = "failure.txt"  # in a job's folder: why it failed, in its first line
@@ -31,7 +32,7 @@ class Run:
         iterations: those that the generator with these scores was trained for; without scores the last one in
             ``metrics.csv``, or 0.
         objective: the key of ``DIRECTIONS`` that its configuration names.
-        scores: (data set, measure) to the mean over the pictures by the run's result, from ``report/results.json``.
+        scores: (data set, column) to the mean over the pictures by the run's result, from ``report/results.json``.
         failure: why there are no scores; "" where there are.
     """
 
@@ -39,15 +40,15 @@ class Run:
     overrides: tuple[str, ...]
     iterations: int
     objective: str
-    scores: dict[tuple[str, str], float]
+    scores: dict[tuple[str, Column], float]
     failure: str
 
     @property
     def rank(self) -> float:
         """By the objective on the validation pictures, the best lowest; what has no value comes last."""
-        for (dataset, measure), value in self.scores.items():
-            if dataset == "validation" and measure.startswith("vgg" if self.objective == "perceptual" else "psnr"):
-                return value if DIRECTIONS[self.objective] == "minimize" else -value
+        for (dataset, column), value in self.scores.items():
+            if dataset == "validation" and column.objective == self.objective and not math.isnan(value):
+                return value if column.best == "min" else -value
         return math.inf
 
 
@@ -79,12 +80,11 @@ def _read(folder: Path, above: Path) -> Run:
     config, overrides = listed("config.yaml"), listed(OVERRIDES)
     report, curve = folder / "report" / "results.json", folder / "metrics.csv"
     failure = (folder / FAILURE).read_text(encoding="utf-8").partition("\n")[0] if (folder / FAILURE).is_file() else ""
-    scores: dict[tuple[str, str], float] = {}
+    scores: dict[tuple[str, Column], float] = {}
     if report.is_file():
-        for row in json.loads(report.read_text(encoding="utf-8"))["rows"]:  # of a data set, the result is last
-            for measure, value in row.items():
-                if measure in ("psnr", "ssim") or measure.startswith("vgg"):
-                    scores[row["dataset"], measure] = math.nan if value is None else value
+        stored = stored_results.read(report)
+        for row in stored.rows:  # of a data set, the result is last
+            scores |= {(row["dataset"], column): stored.value(row, column) for column in stored.columns}
     steps = [points[-1][0] for points in run_curves.read(curve).values()]
     return Run(
         name=str(folder.relative_to(above)) if folder != above else folder.name,
@@ -109,24 +109,17 @@ def _trained(path: Path) -> int:
 def _cells(found: Sequence[Run]) -> list[list[str]]:
     """Heading and rows. Of the overrides, those that not all runs share."""
     shared = set.intersection(*(set(run.overrides) for run in found)) if len(found) > 1 else set()
-    columns = list(dict.fromkeys(column for run in found for column in run.scores))
-    lines = [["run", "changed", "iterations", *(_heading(*column) for column in columns), "failed"]]
+    columns = list(dict.fromkeys(place for run in found for place in run.scores))
+    lines = [
+        ["run", "changed", "iterations", *(f"{dataset} {column.heading}" for dataset, column in columns), "failed"]
+    ]
     for run in found:
-        scores = [_show(measure, run.scores.get((dataset, measure), math.nan)) for dataset, measure in columns]
+        scores = [column.show(run.scores.get((dataset, column), math.nan)) for dataset, column in columns]
         changed = " ".join(override for override in run.overrides if override not in shared)
         lines.append([run.name, changed, str(run.iterations), *scores, run.failure])
     if not any(run.failure for run in found):
         lines = [line[:-1] for line in lines]
     return lines
-
-
-def _heading(dataset: str, measure: str) -> str:
-    name = measure.upper().replace("_", " ", 1)
-    return f"{dataset} {name} {'↓' if measure.startswith('vgg') else '↑'}"
-
-
-def _show(measure: str, value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.{3 if measure == 'psnr' else 4}f}"
 
 
 def table(found: Sequence[Run]) -> str:
@@ -140,8 +133,8 @@ def as_json(found: Sequence[Run]) -> str:
     listed = []
     for run in found:
         scores: dict[str, dict[str, float | None]] = {}
-        for (dataset, measure), value in run.scores.items():
-            scores.setdefault(dataset, {})[measure] = value if math.isfinite(value) else None
+        for (dataset, column), value in run.scores.items():
+            scores.setdefault(dataset, {})[column.key] = value if math.isfinite(value) else None
         known = {"run": run.name, "overrides": list(run.overrides), "iterations": run.iterations}
         listed.append({**known, "objective": run.objective, "scores": scores, "failed": run.failure or None})
     return json.dumps({"runs": listed}, indent=1, ensure_ascii=False) + "\n"

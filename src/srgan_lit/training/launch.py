@@ -13,7 +13,7 @@ from pathlib import Path
 
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.worker_processes import processors
-from srgan_lit.evaluation import results
+from srgan_lit.evaluation import stored_results
 
 
 def is_launched() -> bool:
@@ -85,4 +85,4 @@ def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, o
     environment = {"OMP_NUM_THREADS": str(max(1, processors() // processes)), **os.environ}
     if subprocess.run([*torchrun, *train], env=environment, check=False).returncode:
         raise SRGANError(f"{run_dir}: the training failed")
-    return results.objective(run_dir, objective)
+    return stored_results.of_run(run_dir).objective(objective)

@@ -12,7 +12,7 @@ from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
-from srgan_lit.evaluation import columns, results, scoring
+from srgan_lit.evaluation import columns, results, scoring, stored_results
 from srgan_lit.model_files.generator_file import load_generator
 from srgan_lit.training import build, dashboards, resume
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
@@ -71,7 +71,7 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     log.info("\n%s", results.table(rows, [*columns.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
     log.info("Scores and pictures are in %s", run_dir / "report")
-    return results.objective(run_dir, config.objective)
+    return stored_results.of_run(run_dir).objective(config.objective)
 
 
 def _judges(config: TrainConfig) -> list[columns.Measure]:
