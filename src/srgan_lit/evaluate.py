@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
     parser = command_line.parser(
         "evaluate",
-        "Score every model on every data set: a table, results.json, results.md, images.csv, comparison.png and "
+        "Score every model on every data set: a table, results.json, .md and .tex, images.csv, comparison.png and "
         "report.html, which any browser opens without a network.",
         epilog="Example: srgan-evaluate --model bicubic srgan --data Set5/ Set14/ --out scores/",
     )

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -207,6 +208,24 @@ def test_the_table_is_aligned_markdown_whatever_the_names():
     assert "28.430" in lines[2]
     assert "–" in lines[2]
     assert all(set(cell.strip()) <= {"-", ":"} and len(cell.strip()) >= 3 for cell in lines[1].strip("|").split("|"))
+
+
+def test_the_latex_table_holds_the_same_with_the_best_in_bold(tmp_path):
+    names = {"bicubic": Bicubic(4), "100% mine_{v2} & \\yours": Original([picture(40, 40), picture(48, 48)])}
+    sets = [Pictures("a_b", a=picture(40, 40)), Pictures("c~d", a=picture(48, 48))]
+    scoring.evaluate(names, sets, "y_full", tmp_path)
+    text = (tmp_path / "results.tex").read_text()
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 5
+    unescaped = [re.sub(r"\\[&%$#_{}]", "", row) for row in rows]
+    assert {row.count("&") for row in unescaped} == {rows[0].count("&")}
+    assert all(row.count("{") == row.count("}") and not re.search(r"(?<!\\)[%#_~]", row) for row in unescaped)
+    assert r"100\% mine\_\{v2\} \& \textbackslash{}yours" in rows[2]
+    assert r"PSNR $\uparrow$" in rows[0]
+    assert r"\textbf{$\infty$}" in rows[2]
+    assert r"c\textasciitilde{}d" in rows[4]
+    assert text.count(r"\midrule") == 2, "one below the heading, one between the data sets"
+    assert r"\begin{tabular}{llrl" in text
 
 
 @pytest.mark.parametrize("name", ["rgb", "y_shave", "psnr"])

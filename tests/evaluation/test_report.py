@@ -45,8 +45,10 @@ class Red:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     (folder / "metrics.csv").write_text(
-        "step,epoch,train/mse,val/psnr\n" + "".join(f"{i},0,{0.5**i},{20 + i}\n" for i in range(10))
+        "step,epoch,train/mse,val/psnr,val/psnr_bicubic,train/skipped\n"
+        + "".join(f"{i},0,{0.5**i},{20 + i},23.5,0\n" for i in range(10))
     )
+    (folder / "config.yaml").write_text("phase: {pretrain: {iterations: 5}, adversarial: {iterations: 5}}\n")
     models = {"bicubic": Bicubic(4), HOSTILE: Red()}
     scoring.evaluate(models, [Pictures("Hostile", [HOSTILE, "b"])], "y_full", folder, runs={"my <run>": folder})
     return folder / "report.html"
@@ -117,6 +119,56 @@ def test_a_curve_passes_through_its_values(tmp_path):
     assert (run_curves.LEFT, "0") in panel.x_ticks
 
 
+def labels_of(panels) -> list[list[str]]:
+    return [[text for _, text in ticks] for panel in panels for ticks in (panel.x_ticks, panel.y_ticks)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1,0,24.99811\n3,0,24.99853\n",  # levels that differ in the sixth digit
+        "14000,0,1\n14003,0,1.00001\n",
+        "1000001,0,123456.1\n1000004,0,123456.2\n",
+        "1,0,0.00012341\n2,0,0.00012342\n",
+        "1,0,0.5\n2,0,0.5000000000000001\n",
+    ],
+)
+def test_the_labels_of_an_axis_differ(tmp_path, rows):
+    for texts in labels_of(run_curves.panels(metrics_csv(tmp_path, rows))):
+        assert len(texts) == len(set(texts)) > 0
+
+
+def test_bicubic_is_a_line_of_reference_and_not_a_curve(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,val/psnr,val/psnr_bicubic\n10,20,25\n20,30,25\n")
+    [panel] = run_curves.panels({"run": tmp_path})
+    [mark] = panel.references
+    assert mark.text == "bicubic 25"
+    assert mark.at == (run_curves.TOP + run_curves.HEIGHT - run_curves.BOTTOM) / 2
+    low = tmp_path / "low"
+    low.mkdir()
+    (low / "metrics.csv").write_text("step,val/psnr,val/psnr_bicubic\n10,20,10\n20,30,10\n")
+    [panel] = run_curves.panels({"run": tmp_path, "low": low})
+    assert [(mark.text, mark.index) for mark in panel.references] == [("run: bicubic 25", 0), ("low: bicubic 10", 1)]
+    assert panel.references[1].at == run_curves.HEIGHT - run_curves.BOTTOM, "the axis reaches down to it"
+
+
+def test_the_seam_of_the_phases_is_marked_in_every_panel_at_one_place(tmp_path):
+    (tmp_path / "config.yaml").write_text("phase: {pretrain: {iterations: 50}, adversarial: {iterations: 50}}\n")
+    rows = "".join(f"{step},{1 / step},{step if step > 50 else ''}\n" for step in range(10, 101, 10))
+    (tmp_path / "metrics.csv").write_text(f"step,train/mse,train/discriminator\n{rows}")
+    both = run_curves.panels({"run": tmp_path})
+    middle = run_curves.LEFT + (50 - 10) / 90 * (run_curves.WIDTH - run_curves.LEFT - run_curves.RIGHT)
+    for panel in both:
+        [mark] = panel.phases
+        assert mark.text == "adversarial from 50"
+        assert mark.at == pytest.approx(middle, abs=0.1)
+    first = float(both[1].lines[0].points.split(",")[0])
+    assert [panel.title for panel in both] == ["train/mse", "train/discriminator"]
+    assert first > middle, "all panels have the same axis of iterations"
+    (tmp_path / "config.yaml").write_text("phase: {pretrain: {iterations: 50}, adversarial: null}\n")
+    assert not any(panel.phases for panel in run_curves.panels({"run": tmp_path}))
+
+
 def test_gaps_cut_lines_and_numbers_that_are_none_are_passed_over(tmp_path):
     rows = "0,0,1\n1,0,\n2,0,nan\n3,0,inf\nx,0,5\n4,0,2\n5"
     assert run_curves.read(metrics_csv(tmp_path, rows)["run"] / "metrics.csv") == {"train/mse": [(0, 1), (4, 2)]}
@@ -136,6 +188,15 @@ def test_no_curve_is_too_short_or_flat_or_steep_to_draw(tmp_path, rows):
         assert panel.y_ticks
         assert "nan" not in panel.lines[0].points
         assert all(run_curves.TOP - 1 <= at <= run_curves.HEIGHT - run_curves.BOTTOM + 1 for at, _ in panel.y_ticks)
+
+
+def test_curves_come_first_and_the_less_telling_ones_are_folded_away(page):
+    text = page.read_text()
+    assert text.index('<section id="curves">') < text.index('<section id="table">')
+    assert text.index("<b>val/psnr</b>") < text.index("<b>train/mse</b>") < text.index("more curves")
+    assert text.index("more curves") < text.index("<b>train/skipped</b>") < text.index('<section id="table">')
+    assert text.count('class="reference run-all"') == 1
+    assert text.count('class="phase run-all"') == 3
 
 
 # ---------------------------------------------------------------------- in a browser

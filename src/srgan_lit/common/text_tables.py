@@ -1,7 +1,7 @@
 """Tables as text. No torch."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def markdown(lines: Sequence[Sequence[str]], *, left: Sequence[bool]) -> str:
@@ -19,6 +19,38 @@ def markdown(lines: Sequence[Sequence[str]], *, left: Sequence[bool]) -> str:
 
     filled = [[padded(*one) for one in zip(line, widths, left, strict=True)] for line in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in [filled[0], rule, *filled[1:]])
+
+
+def latex(lines: Sequence[Sequence[str]], *, left: Sequence[bool], bold: Collection[tuple[int, int]] = ()) -> str:
+    """The same as a LaTeX ``tabular`` with the rules of booktabs, of which ``\\input`` makes a table.
+
+    Args:
+        lines: cells; the heading first. A rule stands above each line whose first cell differs from the one before.
+        left: which columns are, the others are right.
+        bold: (line, column) of the best values.
+    """
+    rows = [
+        [f"\\textbf{{{_for_latex(cell)}}}" if (y, x) in bold else _for_latex(cell) for x, cell in enumerate(line)]
+        for y, line in enumerate(lines)
+    ]
+    body: list[str] = []
+    for y, row in enumerate(rows):
+        if y and (y == 1 or lines[y][0] != lines[y - 1][0]):
+            body.append("\\midrule")
+        body.append(f"{' & '.join(row)} \\\\")
+    columns = "".join("l" if at_left else "r" for at_left in left)
+    rules = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", *body, "\\bottomrule", "\\end{tabular}"]
+    return "\n".join(["% needs \\usepackage{booktabs}", *rules]) + "\n"
+
+
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
+_LATEX |= {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+_LATEX |= {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}"}
+_LATEX |= {"↑": "$\\uparrow$", "↓": "$\\downarrow$", "∞": "$\\infty$", "–": "--"}
+
+
+def _for_latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c if c.isprintable() else "?") for c in text)
 
 
 def _width(text: str) -> int:

@@ -19,7 +19,7 @@ from PIL import Image
 
 import srgan_lit
 from srgan_lit.common import atomic_files
-from srgan_lit.evaluation import hardest_boxes, run_curves
+from srgan_lit.evaluation import hardest_boxes, results, run_curves
 from srgan_lit.evaluation.columns import Measure
 from srgan_lit.evaluation.results import Row, Score, Scored
 from srgan_lit.pages.render import read, render
@@ -114,15 +114,6 @@ class _Section:
         return list(dict.fromkeys(failure for row in self.rows for failure in row.failed.items()))
 
 
-def _best(rows: Sequence[Row], measure: Measure) -> str:
-    """The best mean of a data set as shown; "" where there is nothing to compare."""
-    shown = [row for row in rows if measure.show(row.mean(measure.key)) != "–"]
-    if len(rows) < 2 or not shown:
-        return ""
-    pick = max if measure.best == "max" else min
-    return measure.show(pick(row.mean(measure.key) for row in shown))
-
-
 def write(
     path: Path, rows: Sequence[Row], measures: Sequence[Measure], gallery: Gallery, runs: Mapping[str, Path]
 ) -> None:
@@ -144,7 +135,7 @@ def write(
         "report.html.j2",
         sections=sections,
         measures=measures,
-        best={section.dataset: {m.key: _best(section.rows, m) for m in measures} for section in sections},
+        best={section.dataset: {m.key: results.best(section.rows, m) for m in measures} for section in sections},
         panels=run_curves.panels(runs),
         runs=list(runs),
         drawing=run_curves,

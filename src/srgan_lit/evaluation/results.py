@@ -1,4 +1,4 @@
-"""What scoring gives, and as files: ``results.json``, ``results.md`` and ``images.csv``. No scoring."""
+"""What scoring gives, and as files: ``results.json``, ``.md`` and ``.tex``, and ``images.csv``. No scoring."""
 
 import csv
 import io
@@ -104,14 +104,44 @@ def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
-    """The table as text: aligned for a terminal, and Markdown to paste."""
+def best(rows: Sequence[Row], measure: Measure) -> str:
+    """The best mean of the rows of one data set, as shown; "" where there is nothing to compare."""
+    shown = [row for row in rows if measure.show(row.mean(measure.key)) != "–"]
+    if len(rows) < 2 or not shown:
+        return ""
+    pick = max if measure.best == "max" else min
+    return measure.show(pick(row.mean(measure.key) for row in shown))
+
+
+_LEFT = (True, True, False, True)  # data set, model, n, protocol; what follows are numbers
+
+
+def _lines(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
     lines = [["data set", "model", "n", "protocol", *(measure.heading for measure in measures), "seconds"]]
     for row in rows:
         means = [measure.show(row.mean(measure.key)) for measure in measures]
         lines.append([row.dataset, row.model, str(row.n), row.protocol, *means, f"{row.seconds:.2f}"])
-    text = text_tables.markdown(lines, left=[True, True, False, True] + [False] * (len(lines[0]) - 4))
+    return lines
+
+
+def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
+    """The table as text: aligned for a terminal, and Markdown to paste."""
+    lines = _lines(rows, measures)
+    text = text_tables.markdown(lines, left=[*_LEFT, *[False] * (len(lines[0]) - len(_LEFT))])
     return text + "".join(f"\n{measure.missing}\n" for measure in measures if measure.missing)
+
+
+def as_latex(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
+    """The same for a paper; the best mean of each data set is bold."""
+    lines = _lines(rows, measures)
+    bold = {
+        (y, x)
+        for y, row in enumerate(rows, start=1)
+        for x, measure in enumerate(measures, start=len(_LEFT))
+        if lines[y][x] == best([other for other in rows if other.dataset == row.dataset], measure)
+    }
+    text = text_tables.latex(lines, left=[*_LEFT, *[False] * (len(lines[0]) - len(_LEFT))], bold=bold)
+    return text + "".join(f"% {measure.missing}\n" for measure in measures if measure.missing)
 
 
 def as_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
@@ -128,7 +158,8 @@ def as_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
 
 
 def write(out: Path, rows: Sequence[Row], measures: Sequence[Measure]) -> None:
-    """Write the three files into ``out``, which exists."""
+    """Write the four files into ``out``, which exists."""
     atomic_files.write_text(out / "results.json", as_json(rows, measures))
     atomic_files.write_text(out / "results.md", table(rows, measures))
+    atomic_files.write_text(out / "results.tex", as_latex(rows, measures))
     atomic_files.write_text(out / "images.csv", as_csv(rows, measures))

@@ -18,7 +18,7 @@ from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.upscaling.upscalers import Upscaler
 
 # What ``evaluate`` writes beside ``images/``.
-FILES = ("results.json", "results.md", "images.csv", "comparison.png", "report.html")
+FILES = ("results.json", "results.md", "results.tex", "images.csv", "comparison.png", "report.html")
 
 
 class TestSet(Protocol):
@@ -104,8 +104,8 @@ def evaluate(
 ) -> list[Row]:
     """Score every model on every data set and write what came out of it into ``out``, which is made.
 
-    ``results.json``, ``results.md``, ``images.csv``, ``comparison.png`` (the hardest picture of the first
-    data set) and ``report.html``; with ``save_images`` also ``images/<data set>/<model>/<picture>.png``.
+    ``results.json``, ``.md`` and ``.tex``, ``images.csv``, ``comparison.png`` (the hardest picture of the first data
+    set) and ``report.html``; with ``save_images`` also ``images/<data set>/<model>/<picture>.png``.
 
     Args:
         models: by the name that tables show, in order; the first says which pictures are hard.
