@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
+QUICK := $(addprefix tests/,config data evaluation losses model_files networks pictures upscaling)
 
-.PHONY: setup demo test test-slow format clean
+.PHONY: setup demo check test test-quick test-slow format clean
 
 setup: .venv/.ready
 
@@ -29,12 +30,19 @@ demo: setup
 	@echo "  the comparison picture          $(DEMO)/report/comparison.png"
 	@echo "  a picture four times larger     $(DEMO)/upscaled/chelsea.png"
 
-test: setup
+check: setup
 	$(BIN)/ruff format --check src tests notebooks
 	$(BIN)/ruff check src tests notebooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Workers: as many as cores and memory allow (tests/conftest.py).
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# Folders whose tests hardly start processes.
+test-quick: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(QUICK)
 
 # Kills, mutated files and long runs: half an hour.
 test-slow: setup

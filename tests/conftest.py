@@ -4,14 +4,28 @@ import os
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from helpers import tiny_runs
+from srgan_lit.common.worker_processes import processors
 
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("WANDB_MODE", "offline")
+
+BYTES_PER_WORKER = 3 * 2**30  # a worker and the processes that its tests start: torch and Lightning in each
+
+
+def pytest_xdist_auto_num_workers(config):
+    """What ``-n auto`` means: the cores, as far as the memory that is free goes round."""
+    free = psutil.virtual_memory().available
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdecimal():  # of a container
+        free = min(free, int(text))
+    return max(1, min(processors(), free // BYTES_PER_WORKER))
+
 
 # Packed caches of tests go with the tests.
 _cache = tempfile.TemporaryDirectory(prefix="srgan_lit-cache-")
