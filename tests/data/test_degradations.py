@@ -1,21 +1,26 @@
 """Each kind does what its name says, seeded, and a crop's border is no border."""
 
+import re
+
 import numpy as np
 import pytest
 
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.composition import CONF
+from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import degradations, sets
-from srgan_lit.data.degradations import degraded
+from srgan_lit.data.degradations import DEGRADATIONS, Part, degraded
 from srgan_lit.pictures import bicubic, rgb8
 
 HR = rgb8.read_picture(sets.SAMPLE / "test" / "chelsea.png").pixels
 LR = bicubic.shrink(HR, 4)
 BOX = (10, 20, 24, 16)
 PART = LR[10:34, 20:36]
-DEGRADING = ("jpeg", "blur_noise", "real")
+DEGRADING = [kind for kind in DEGRADATIONS if kind != "bicubic"]
 
 
 def run(kind, seed, box=BOX, lr=PART, hr=HR):
-    return degraded(hr, box, lr, kind=kind, scale=4, rng=np.random.default_rng(seed))
+    return degraded(Part(hr=hr, box=box, lr=lr, scale=4), kind=kind, rng=np.random.default_rng(seed))
 
 
 def error(first, second):
@@ -97,3 +102,14 @@ def test_noise_is_of_the_strength_drawn_and_centred():
 
 def test_a_better_jpeg_is_nearer():
     assert error(degradations.compressed(LR, 95), LR) < error(degradations.compressed(LR, 30), LR)
+
+
+def test_a_misspelt_kind_is_refused_with_the_nearest_before_pictures_are_looked_at():
+    with pytest.raises(UsageError, match=r"data\.degradation=jpg: may be bicubic, jpeg.*Did you mean jpeg\?"):
+        sets.check(DataConfig(name="folder", root="/nowhere", degradation="jpg"), 4)
+
+
+@pytest.mark.parametrize("name", ["cufed", "folder", "sample"])
+def test_the_configuration_says_which_there_are(name):
+    (line,) = [line for line in (CONF / "data" / f"{name}.yaml").read_text().splitlines() if "degradation: " in line]
+    assert set(DEGRADATIONS) <= set(re.findall(r"\w+", line.partition("#")[2]))

@@ -50,7 +50,7 @@ class DataConfig:
     crop: Count = 96
     workers: Annotated[int, Field(ge=0)] = 0
     augment: bool = True
-    degradation: Literal["bicubic", "jpeg", "blur_noise", "real"] = "bicubic"
+    degradation: str = "bicubic"  # one of data.degradations.DEGRADATIONS: checked there
     validation_share: Share = 0.05
     use_ref: bool = False
     skip_bad: bool = False

@@ -15,7 +15,7 @@ from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
 from srgan_lit.data.batch_order import BatchSampler
-from srgan_lit.data.degradations import degraded
+from srgan_lit.data.degradations import Part, degraded
 from srgan_lit.data.samples import Batch, CropBatches, WholePairs
 from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
@@ -178,11 +178,8 @@ class SRDataModule(lightning.LightningDataModule):
     def _validation_pair(self, at: int) -> Pair:
         pair = self.packed.pair(self._validation[at])
         lr = degraded(
-            pair.hr,
-            (0, 0, *pair.lr.shape[:2]),
-            pair.lr,
+            Part(hr=pair.hr, box=(0, 0, *pair.lr.shape[:2]), lr=pair.lr, scale=self.scale),
             kind=self.config.degradation,
-            scale=self.scale,
             # The same for a picture in every run: by its name.
             rng=np.random.default_rng(list(hashlib.sha256(pair.name.encode("utf-8", "surrogateescape")).digest())),
         )

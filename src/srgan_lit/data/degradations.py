@@ -2,20 +2,20 @@
 
 The order, the kinds and their ranges are those of the first-order model of Real-ESRGAN (Wang et al. 2021,
 "Training Real-World Blind Super-Resolution with Pure Synthetic Data", section 3.1 and table 2 of its code's
-settings), which is the classical y = JPEG((x * k)↓ + n). No torch.
+settings), which is the classical y = JPEG((x * k)↓ + n). Each kind is a row of ``DEGRADATIONS``. No torch.
 """
 
 import io
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.nearest_name import nearest
 from srgan_lit.pictures import bicubic
-
-Kind = Literal["bicubic", "jpeg", "blur_noise", "real"]
-KINDS: tuple[str, ...] = get_args(Kind)
 
 BLUR_SIGMA = (0.2, 3.0)  # HR pixels
 NOISE_SIGMA = (1.0, 30.0)  # of 255
@@ -25,62 +25,60 @@ JPEG_QUALITY = (30, 95)
 _REACH_PX = 10  # of the blur kernel on each side: 21x21
 
 
-def degraded(
-    hr: NDArray[np.uint8],
-    box: tuple[int, int, int, int],
-    lr: NDArray[np.uint8],
-    *,
-    kind: Kind,
-    scale: int,
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
-    """The degraded LR of a part of a picture.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is to be degraded.
 
-    Args:
-        hr: the whole picture (H, W, 3).
+    Attributes:
+        hr: the whole picture (H, W, 3) uint8: what surrounds the part is blurred into it.
         box: top, left, height, width of the part, in LR pixels.
-        lr: its bicubic LR (height, width, 3), which is what ``bicubic`` returns and ``jpeg`` compresses.
-        kind: ``bicubic`` nothing more; ``jpeg`` bicubic, JPEG; ``blur_noise`` blur, bicubic, noise; ``real``
-            blur, one of three resizings, noise, JPEG.
+        lr: its bicubic LR (height, width, 3) uint8.
         scale: of LR.
-        rng: what is drawn depends on it alone.
-
-    Returns:
-        (height, width, 3) uint8.
     """
-    if kind == "bicubic":
-        return lr
-    if kind in ("blur_noise", "real"):
-        lr = noisy(_shrunk(hr, box, any_resize=kind == "real", scale=scale, rng=rng), rng)
-    if kind in ("jpeg", "real"):
-        lr = compressed(lr, int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
-    return lr
+
+    hr: NDArray[np.uint8]
+    box: tuple[int, int, int, int]
+    lr: NDArray[np.uint8]
+    scale: int
 
 
-def _shrunk(
-    hr: NDArray[np.uint8],
-    box: tuple[int, int, int, int],
-    *,
-    any_resize: bool,
-    scale: int,
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
+def degraded(part: Part, *, kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The LR (height, width, 3) uint8 of a part, as ``kind`` makes it; what is drawn depends on ``rng`` alone.
+
+    Raises:
+        UsageError: as ``check``.
+    """
+    check(kind)
+    return DEGRADATIONS[kind](part, rng)
+
+
+def check(kind: str) -> None:
+    """Refuse a name that is not in the table.
+
+    Raises:
+        UsageError: names those that are.
+    """
+    if kind not in DEGRADATIONS:
+        raise UsageError(f"data.degradation={kind}: may be {', '.join(DEGRADATIONS)}.{nearest(kind, DEGRADATIONS)}")
+
+
+def _shrunk(part: Part, rng: np.random.Generator, *, any_resize: bool) -> NDArray[np.uint8]:
     """Blur and resize the part with what surrounds it, so that its own border is no border."""
-    top, left, height, width = box
+    (top, left, height, width), scale = part.box, part.scale
     margin = -(-_REACH_PX // scale) + 2  # LR pixels: the blur's reach and the resizing kernel's
     above, before = min(margin, top), min(margin, left)
-    part = hr[
+    pixels = part.hr[
         (top - above) * scale : (top + height + margin) * scale,
         (left - before) * scale : (left + width + margin) * scale,
     ]
-    part = blurred(part, blur_kernel(rng))
-    rows, columns = part.shape[0] // scale, part.shape[1] // scale
+    pixels = blurred(pixels, blur_kernel(rng))
+    rows, columns = pixels.shape[0] // scale, pixels.shape[1] // scale
     how = rng.integers(3) if any_resize else 0
     if how == 0:
-        small = bicubic.resize(part, rows, columns)
+        small = bicubic.resize(pixels, rows, columns)
     else:
         filtering = Image.Resampling.BILINEAR if how == 1 else Image.Resampling.BOX
-        small = np.asarray(Image.fromarray(part).resize((columns, rows), filtering))
+        small = np.asarray(Image.fromarray(pixels).resize((columns, rows), filtering))
     return small[above : above + height, before : before + width]
 
 
@@ -126,5 +124,18 @@ def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         return np.asarray(Image.open(file).convert("RGB"))
 
 
+def _compressed_anyhow(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    return compressed(pixels, int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
+
+
 def _to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+# By the name in ``data.degradation``.
+DEGRADATIONS: dict[str, Callable[[Part, np.random.Generator], NDArray[np.uint8]]] = {
+    "bicubic": lambda part, rng: part.lr,
+    "jpeg": lambda part, rng: _compressed_anyhow(part.lr, rng),
+    "blur_noise": lambda part, rng: noisy(_shrunk(part, rng, any_resize=False), rng),
+    "real": lambda part, rng: _compressed_anyhow(noisy(_shrunk(part, rng, any_resize=True), rng), rng),
+}

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from srgan_lit.data.degradations import Kind, degraded
+from srgan_lit.data.degradations import Part, degraded
 from srgan_lit.data.packed_cache import Packed
 from srgan_lit.pictures.rgb8 import Pair
 
@@ -57,7 +57,7 @@ class CropBatches(Dataset[Batch]):
     """
 
     def __init__(
-        self, packed: Packed, chosen: Sequence[int], *, crop: int, augment: bool, degradation: Kind, seed: int
+        self, packed: Packed, chosen: Sequence[int], *, crop: int, augment: bool, degradation: str, seed: int
     ) -> None:
         self.packed, self.chosen = packed, np.asarray(chosen)
         self.crop, self.augment, self.degradation, self.seed = crop, augment, degradation, seed
@@ -84,8 +84,8 @@ class CropBatches(Dataset[Batch]):
             large = whole_hr[top * scale :, left * scale :][: self.crop, : self.crop]
             if self.degradation != "bicubic":
                 rng = np.random.default_rng((self.seed, position, 0))
-                box = top, left, side, side
-                small = degraded(whole_hr, box, small, kind=self.degradation, scale=scale, rng=rng)
+                part = Part(hr=whole_hr, box=(top, left, side, side), lr=small, scale=scale)
+                small = degraded(part, kind=self.degradation, rng=rng)
             _write_turned(small, way, lr[at])
             _write_turned(large, way, hr[at])
             names.append(self.packed.names[index])

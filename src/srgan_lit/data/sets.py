@@ -18,7 +18,7 @@ from PIL import Image
 from srgan_lit.common import reserved_names
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config.schema import DataConfig
-from srgan_lit.data import layouts
+from srgan_lit.data import degradations, layouts
 from srgan_lit.pictures import bicubic, find, formats, rgb8
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -272,8 +272,10 @@ def check(config: DataConfig, scale: int) -> None:
 
     Raises:
         UsageError: ``data.root`` or ``data.test_root`` has nothing to use, the crop does not fit the scale or
-            the smallest picture, there is nothing to hold out, or files are unreadable and not to be skipped.
+            the smallest picture, there is nothing to hold out, files are unreadable and not to be skipped, or no
+            degradation has this name.
     """
+    degradations.check(config.degradation)
     if config.crop % scale:
         fitting = max(scale, config.crop // scale * scale)
         raise UsageError(f"data.crop={config.crop} is not a multiple of model.scale={scale}; take data.crop={fitting}")
