@@ -110,7 +110,7 @@ def _names(given: dict[str, Path]) -> dict[str, str]:
 def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
     from srgan_lit.model_files import generator_file
-    from srgan_lit.upscaling import engine, upscalers
+    from srgan_lit.upscaling import bicubic_tensors, engine, upscalers
 
     chosen = engine.pick_device(device)
     networks: dict[str, Upscaler | None] = {}
@@ -128,7 +128,7 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
     scales = [network.scale for network in networks.values() if network]
     if scale and scales and scale != scales[0]:
         raise UsageError(f"--scale {scale}, but the models are x{scales[0]}; leave --scale out")
-    baseline = upscalers.Bicubic(scales[0] if scales else scale or 4)
+    baseline = bicubic_tensors.Bicubic(scales[0] if scales else scale or 4)
     return {name: network or baseline for name, network in networks.items()}, failures
 
 

@@ -11,7 +11,7 @@ import pytest
 from srgan_lit.evaluation import run_curves, scoring
 from srgan_lit.pictures import bicubic
 from srgan_lit.pictures.rgb8 import Pair
-from srgan_lit.upscaling.upscalers import Bicubic
+from srgan_lit.upscaling.bicubic_tensors import Bicubic
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">&\"'"
 

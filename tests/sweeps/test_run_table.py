@@ -5,7 +5,7 @@ import numpy as np
 from srgan_lit.evaluation import columns, scoring, stored_results
 from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.sweeps import run_table
-from srgan_lit.upscaling.upscalers import Bicubic
+from srgan_lit.upscaling.bicubic_tensors import Bicubic
 
 
 class Pictures:

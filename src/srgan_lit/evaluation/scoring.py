@@ -21,8 +21,8 @@ from srgan_lit.upscaling.upscalers import Upscaler
 FILES = ("results.json", "results.md", "results.tex", "images.csv", "comparison.png", "report.html")
 
 
-class TestSet(Protocol):
-    """Named pictures that load one at a time."""
+class Pairs(Protocol):
+    """Named pairs of LR and HR that load one at a time: test pictures, validation pictures, or a caller's own."""
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ def _score_picture(
 
 
 def score(
-    models: Mapping[str, Upscaler], test_set: TestSet, measures: Sequence[Measure], rows: dict[str, Row]
+    models: Mapping[str, Upscaler], test_set: Pairs, measures: Sequence[Measure], rows: dict[str, Row]
 ) -> Iterator[Scored]:
     """Score a data set picture by picture, adding to ``rows`` (by model) as it goes.
 
@@ -93,7 +93,7 @@ def score(
 
 def evaluate(
     models: Mapping[str, Upscaler],
-    sets: Sequence[TestSet],
+    sets: Sequence[Pairs],
     protocol: str,
     out: Path,
     *,

@@ -16,7 +16,8 @@ from srgan_lit.evaluation import columns, results, scoring, stored_results
 from srgan_lit.model_files.generator_file import load_generator
 from srgan_lit.training import build, dashboards, resume
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
-from srgan_lit.upscaling.upscalers import Bicubic, Network, Upscaler
+from srgan_lit.upscaling.bicubic_tensors import Bicubic
+from srgan_lit.upscaling.upscalers import Network, Upscaler
 
 log = logging.getLogger(__name__)
 

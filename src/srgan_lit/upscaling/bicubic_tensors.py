@@ -1,4 +1,4 @@
-"""Bicubic on tensors: as a model of its own, and to make a result shrink to the picture that it came from.
+"""Bicubic on tensors: as a model, and to make a result shrink to the picture that it came from.
 
 The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for even scales, as convolutions, on
 any device.
@@ -6,11 +6,13 @@ any device.
 
 import functools
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from srgan_lit.pictures.bicubic import taps
+from srgan_lit.pictures import bicubic
 
 _STEPS, _ROUNDED_STEPS = 4, 3
 _SHARPEN = 2  # input pixels on each side
@@ -20,7 +22,7 @@ MATCH_REACH = (_STEPS + _ROUNDED_STEPS) * (2 + 2 + _SHARPEN)  # of match_input: 
 @functools.lru_cache(maxsize=8)
 def _kernel(scale: int) -> Tensor:
     """The 4 * scale weights with which ``scale`` shrinks, summing to 1; times ``scale`` they enlarge."""
-    _, weights = taps(16 * scale, 16)
+    _, weights = bicubic.taps(16 * scale, 16)
     return torch.tensor(weights[8], dtype=torch.float32)
 
 
@@ -99,15 +101,17 @@ def match_input(sr: Tensor, lr: Tensor, scale: int, *, levels: int | None) -> Te
     return sr
 
 
-class Bicubic(nn.Module):
-    """Bicubic as a model: (B, 3, h, w) to (B, 3, scale*h, scale*w), in [0, 1], rounded to 8 bits like a file."""
+class Bicubic:
+    """Bicubic as a model: the baseline that every table names ``bicubic``, and what ``Enlarger`` takes for a network.
 
-    receptive_radius = 2.0
+    Called with ``lr`` (h, w, 3) uint8 it returns ``sr`` (scale*h, scale*w, 3) uint8.
+    """
+
+    receptive_radius = 2.0  # LR pixels
 
     def __init__(self, scale: int = 4) -> None:
-        super().__init__()
         self.scale = scale
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Return ``sr``; rows are done and rounded first, as ``bicubic.enlarge`` does."""
-        return enlarge(lr, self.scale)
+    def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return ``lr`` enlarged, without a tensor: by the definition of the published numbers."""
+        return bicubic.enlarge(lr, self.scale)

@@ -4,7 +4,6 @@ Images here are (H, W, C) arrays of uint8, uint16 or float32 in [0, 1], C being 
 3 (RGB) or 4 (RGB, alpha). No files; ``pictures.full_files`` has those.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -84,7 +83,7 @@ class Enlarger:
         self.rounds_itself = isinstance(generator, bicubic_tensors.Bicubic)
         if isinstance(generator, bicubic_tensors.Bicubic):
             self.dtype = torch.float32  # its sums are exact in float32, and it costs nothing
-            network: nn.Module = copy.deepcopy(generator)
+            network: nn.Module = nn.Identity()  # see _run
             features = 16
         else:
             network = accelerate(generator, dtype=self.dtype)
@@ -274,7 +273,8 @@ def enlarge(
     Raises:
         UsageError: an image of another kind, shape or dtype.
     """
-    first = next(iter(generator.parameters()), None)
+    weights = () if isinstance(generator, bicubic_tensors.Bicubic) else generator.parameters()
+    first = next(iter(weights), None)
     enlarger = Enlarger(
         generator,
         device="cpu" if first is None else first.device,

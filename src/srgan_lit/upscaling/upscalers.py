@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import bicubic
 from srgan_lit.upscaling import engine
 
 
@@ -22,17 +21,6 @@ class Upscaler(Protocol):
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return ``sr`` for ``lr``."""
-
-
-class Bicubic:
-    """The baseline that every table names ``bicubic``."""
-
-    def __init__(self, scale: int) -> None:
-        self.scale = scale
-
-    def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return ``lr`` (h, w, 3) uint8, enlarged."""
-        return bicubic.enlarge(lr, self.scale)
 
 
 class Network:
