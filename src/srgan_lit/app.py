@@ -4,15 +4,24 @@ import argparse
 import contextlib
 import ipaddress
 import os
+import re
+import secrets
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError, UsageError
+
+if TYPE_CHECKING:
+    from srgan_lit.web.connections import Network
+    from srgan_lit.web.private_folder import PrivateFolder
+
+_PASSWORD = "SRGAN_APP_PASSWORD"
+_SHORTEST_PASSWORD = 12
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +60,70 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="pictures received, waiting and worked on at the same time; more are asked to wait (default: 16)",
     )
+    parser.add_argument(
+        "--max-per-client",
+        type=int,
+        choices=range(1, 1001),
+        default=8,
+        metavar="N",
+        help="of these, from one address (default: 8)",
+    )
+    parser.add_argument(
+        "--max-disk-gigabytes",
+        type=_positive,
+        default=4,
+        metavar="N",
+        help="of all pictures and results that are kept; the oldest results go first (default: 4)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_positive,
+        default=30,
+        metavar="SECONDS",
+        help="end connections that say or take nothing, and uploads that are too slow, after this (default: 30)",
+    )
+    public = parser.add_argument_group("behind a proxy, in a container, on a network (see docs/deploy.md)")
+    public.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that the page is reached by; may be repeated (default: this machine's own names and addresses)",
+    )
+    public.add_argument(
+        "--base-path",
+        type=_base_path,
+        default="",
+        metavar="/PATH",
+        help="where the page is, for a proxy that passes this path on as it is (default: /)",
+    )
+    public.add_argument(
+        "--trust-proxy",
+        nargs="?",
+        const="127.0.0.0/8,::1",
+        default="",
+        type=_networks,
+        metavar="ADDRESSES",
+        help="believe what proxies at these addresses or networks, separated by commas, say of a request's scheme and "
+        "sender, X-Forwarded-Proto and X-Forwarded-For (without a value: those on this machine)",
+    )
+    password = public.add_mutually_exclusive_group()
+    password.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="its first line is asked for, with any user name (default: that in the variable SRGAN_APP_PASSWORD; or, "
+        "where others than this machine may reach the page, one that is made and printed)",
+    )
+    password.add_argument(
+        "--no-password", action="store_true", help="ask for none: whoever reaches the page may use it"
+    )
+    public.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep pictures in a folder in this one, until the page ends (default: where temporary files go)",
+    )
     return parser
 
 
@@ -67,6 +140,51 @@ def _positive(text: str) -> float:
     return value
 
 
+def _base_path(text: str) -> str:
+    parts = text.strip("/").split("/") if text.strip("/") else []
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) and part not in (".", "..") for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no path like /sr: letters, digits, - _ . ~ and slashes")
+    return "".join(f"/{part}" for part in parts)
+
+
+def _networks(text: str) -> "list[Network]":
+    try:
+        return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}: give addresses, or networks like 172.16.0.0/12") from error
+
+
+def _password(arguments: argparse.Namespace, address: str) -> str | None:
+    """What to ask for; where nobody else can reach the page and none was given, None; else one that is made here.
+
+    Raises:
+        SRGANError: it cannot be read.
+        UsageError: it is too short.
+    """
+    if arguments.no_password:
+        return None
+    password = os.environ.get(_PASSWORD)
+    if arguments.password_file:
+        try:
+            password = arguments.password_file.read_text(encoding="utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise SRGANError(f"--password-file {arguments.password_file}: {reason}") from error
+    if password is not None:
+        if len(password) < _SHORTEST_PASSWORD:
+            raise UsageError(
+                f"a password of {len(password)} characters can be guessed: take {_SHORTEST_PASSWORD} or more"
+            )
+        return password
+    if ipaddress.ip_address(address).is_loopback and not arguments.allow_host and not arguments.trust_proxy:
+        return None
+    return secrets.token_urlsafe(16)
+
+
+def _is_given(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.password_file) or _PASSWORD in os.environ
+
+
 def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing: serves until it is interrupted."""
     try:
@@ -77,39 +195,59 @@ def run(arguments: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in ("uvicorn", "starlette"):
             raise
         raise SRGANError(f"{error.name} is not installed: pip install 'srgan_lit[app]'") from error
+    from srgan_lit.web import connections
     from srgan_lit.web.jobs import Jobs
+    from srgan_lit.web.private_folder import PrivateFolder
     from srgan_lit.web.work import Work
 
     ended = True
     with (
         _listening(arguments.host, arguments.port) as listener,
-        tempfile.TemporaryDirectory(prefix="srgan-app-", ignore_cleanup_errors=True) as folder,
+        _private_folder(PrivateFolder, arguments.data_dir) as folder,
         contextlib.suppress(KeyboardInterrupt),  # the way to end it
     ):
+        address, port = listener.getsockname()[:2]
+        password = _password(arguments, address)
         work = Work(arguments.model, device=arguments.device, max_pixels=int(arguments.max_megapixels * 1e6))
-        jobs = Jobs(Path(folder), work, most=arguments.max_queue)
+        jobs = Jobs(
+            folder.path,
+            work,
+            most=arguments.max_queue,
+            most_per_client=arguments.max_per_client,
+            most_bytes=int(arguments.max_disk_gigabytes * 1e9),
+        )
         try:
-            address, port = listener.getsockname()[:2]
-            application = server.build(jobs, work, host=arguments.host, max_bytes=int(arguments.max_megabytes * 1e6))
-            if not ipaddress.ip_address(address).is_loopback:
+            application = server.build(
+                jobs,
+                work,
+                hosts=[arguments.host, *arguments.allow_host],
+                password=password,
+                base_path=arguments.base_path,
+                max_bytes=int(arguments.max_megabytes * 1e6),
+                seconds=arguments.timeout,
+            )
+            if arguments.no_password and not ipaddress.ip_address(address).is_loopback:
                 command_line.complain(
                     "warning: everyone who reaches this machine can use the page; it asks for no password"
                 )
             if address in ("0.0.0.0", "::"):
                 address = socket.gethostname()
             name = f"[{address}]" if ":" in address else address
-            print(f"http://{name}:{port}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
+            print(f"http://{name}:{port}{arguments.base_path}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
+            if password and not _is_given(arguments):
+                print(f"It asks for any user name, and this password: {password}", flush=True)  # noqa: T201
             config = uvicorn.Config(
                 application,
-                http="h11",
+                http=connections.protocol(seconds=arguments.timeout, proxies=arguments.trust_proxy),
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
-                log_level="warning",
+                log_level="error",
                 access_log=False,
-                proxy_headers=False,
+                proxy_headers=bool(arguments.trust_proxy),
+                forwarded_allow_ips=[str(network) for network in arguments.trust_proxy],
                 server_header=False,
-                limit_concurrency=100,
+                limit_concurrency=connections.MOST,
                 timeout_graceful_shutdown=1,
             )
             uvicorn.Server(config).run(sockets=[listener])
@@ -118,6 +256,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not ended:
         os._exit(0)  # everything is deleted; the end of the interpreter would abort a network that still computes
     return 0
+
+
+def _private_folder(kind: "type[PrivateFolder]", parent: Path | None) -> "PrivateFolder":
+    try:
+        return kind(parent)
+    except OSError as error:
+        where = f"--data-dir {parent}" if parent else "the folder for temporary files"
+        raise SRGANError(f"{where}: {error.strerror}: name one with --data-dir that can be written to") from error
 
 
 @contextlib.contextmanager

@@ -2,21 +2,17 @@
 
 import contextlib
 import functools
-import http.client
 import io
 import json
-import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 
 import imagecodecs
 import numpy as np
@@ -24,10 +20,10 @@ import pytest
 from PIL import Image, ImageCms
 
 import srgan_lit.upscale
-from helpers import foreign_networks
+from helpers import foreign_networks, page_server
+from helpers.page_server import LONG, SMALL, Server, drawn, encoded, until
 from srgan_lit import Generator, app, save_generator
 from srgan_lit.web import jobs
-from srgan_lit.web.jobs import Full, Job, Jobs, Options
 from srgan_lit.web.preview import Preview
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
@@ -37,109 +33,18 @@ HOSTILE = "<img src=x onerror=\"document.title='run'\">&\"'"
 MEGAPIXELS, MEGABYTES, QUEUE = 0.5, 2, 3
 
 
-def drawn(height: int, width: int, channels: int = 3) -> np.ndarray:
-    small = np.random.default_rng(0).integers(0, 256, (2 + height // 8, 2 + width // 8, channels), dtype=np.uint8)
-    planes = [Image.fromarray(small[..., c]).resize((width, height), Image.Resampling.BICUBIC) for c in range(channels)]
-    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-SMALL = encoded(Image.fromarray(drawn(20, 30)))
-# Many short steps and several seconds for the generator in the box.
-LONG = encoded(
-    Image.new("L", (100, 100)),
-    "GIF",
-    save_all=True,
-    append_images=[Image.new("L", (100, 100), n) for n in range(1, 45)],
-)
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """What ``condition`` gives as soon as it is true."""
-    for _ in range(int(seconds / 0.02)):
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s")
-
-
-class Server:
-    """A running server: its process, where it listens, and the folder in which it keeps what it has."""
-
-    def __init__(self, process: subprocess.Popen[str], temporary: Path, model: str) -> None:
-        self.process, self.temporary, self.model = process, temporary, model
-        assert process.stdout is not None
-        self.url = process.stdout.readline().split()[0]
-        self.port = int(self.url.rpartition(":")[2].strip("/"))
-
-    def ask(
-        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None
-    ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-
-    def send(self, content: Any, **query: str) -> tuple[int, dict[str, Any]]:
-        status, _, body = self.ask("POST", f"/jobs?{urlencode(query)}", content)
-        return status, json.loads(body)
-
-    def status(self, job: str) -> dict[str, Any]:
-        return json.loads(self.ask("GET", f"/jobs/{job}")[2])
-
-    def finished(self, job: str) -> dict[str, Any]:
-        until(lambda: self.status(job)["state"] in ("done", "failed"))
-        return self.status(job)
-
-    def enlarged(self, content: bytes, **query: str) -> tuple[str, bytes]:
-        """The name and the content of the download."""
-        code, job = self.send(content, **query)
-        assert code == 201, job
-        found = self.finished(job["id"])
-        assert found["state"] == "done", found
-        code, headers, result = self.ask("GET", f"/jobs/{job['id']}/result")
-        assert code == 200
-        assert len(result) == found["bytes"]
-        assert headers["Content-Disposition"].startswith("attachment; ")
-        return found["name"], result
-
-    def kept(self) -> list[str]:
-        """Every file that the server has, below its own temporary folder."""
-        [folder] = self.temporary.iterdir()
-        return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("app")
-    model, temporary = folder / 'run "<b>&', folder / "temporary"
+    model = folder / 'run "<b>&'
     model.mkdir()
-    temporary.mkdir()
     for name in ("generator", "srresnet"):
         save_generator(model / f"{name}.safetensors", foreign_networks.randomised(Generator(blocks=1, features=8)))
-    command = [sys.executable, "-m", "srgan_lit.app", "--port", "0", "--model", str(model)]
-    command += ["--max-megapixels", str(MEGAPIXELS), "--max-megabytes", str(MEGABYTES), "--max-queue", str(QUEUE)]
-    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
-    with (
-        (folder / "stderr").open("w") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment) as process,
-    ):
-        try:
-            server = Server(process, temporary, str(model))
-            yield server
-            server.send(LONG, model="srresnet", name="long.gif")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-            assert not list(temporary.iterdir()), "nothing that was uploaded outlives the server"
-            assert (folder / "stderr").read_text() == ""
-        finally:
-            process.kill()
+    options = ["--model", str(model), "--max-megapixels", str(MEGAPIXELS), "--max-megabytes", str(MEGABYTES)]
+    with page_server.serving(folder, *options, "--max-queue", str(QUEUE)) as server:
+        server.model = str(model)
+        yield server
+        server.send(LONG, model="srresnet", name="long.gif")  # it ends while it works
 
 
 # --- what comes out -----------------------------------------------------------------------------------------------
@@ -430,63 +335,6 @@ def test_who_goes_away_while_sending_leaves_nothing(server: Server) -> None:
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
             raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n" + SMALL[:100])
     until(lambda: server.send(SMALL)[0] == 201)  # their places are free again
-
-
-def test_results_are_kept_for_a_while_and_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "KEPT", 2)
-
-    def work(job: Job) -> None:
-        job.go_on()
-        shutil.copy(job.source, job.result)
-
-    queue = Jobs(tmp_path, work, most=10)
-
-    def done(size: int = 10) -> Job:
-        with queue.receiving("a", ".png", Options(model="m")) as job:
-            job.source.write_bytes(bytes(size))
-        until(lambda: job.ended)
-        return job
-
-    def here(*expected: Job) -> bool:
-        return bool(until(lambda: {path.name for path in tmp_path.iterdir()} == {job.id for job in expected}))
-
-    one, two, three = done(), done(), done()
-    assert here(two, three)
-    assert queue.find(one.id) is None
-    monkeypatch.setattr(jobs, "KEPT_BYTES", 100)
-    large = done(90)
-    assert here(three, large)
-    larger = done(101)
-    assert here(larger)  # the newest stays, or it could not be fetched
-    monkeypatch.setattr(jobs, "KEPT_SECONDS", -1)
-    old = done()
-    assert here()
-    assert queue.find(old.id) is None
-    monkeypatch.setattr(jobs, "KEPT_SECONDS", 3600)
-    monkeypatch.setattr(jobs, "GONE_SECONDS", -1)  # nobody has asked for it lately
-    done()
-    assert here()
-    queue.stop()
-
-
-def test_a_fault_of_one_job_does_not_end_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def work(job: Job) -> None:
-        raise ZeroDivisionError("oh")
-
-    jobs = Jobs(tmp_path, work, most=2)
-    options = Options(model="m")
-    with (
-        jobs.receiving("a", ".png", options) as one,
-        jobs.receiving("b", ".png", options) as two,
-        pytest.raises(Full),
-        jobs.receiving("c", ".png", options),
-    ):
-        pass
-    until(lambda: one.ended and two.ended)
-    assert "ZeroDivisionError: oh" in one.error
-    assert "ZeroDivisionError: oh" in two.error
-    jobs.stop()
-    assert "a: something went wrong" in capsys.readouterr().err
 
 
 # --- the command --------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """The page's queue: one job at a time in a thread, few waiting, results kept for a while. No HTTP, no torch.
 
-Every job has a folder of its own, named by the server, in a private temporary folder.
+Every job has a folder of its own, named by the server, in a private folder. No fault of a job ends the queue.
 """
 
 import contextlib
+import functools
+import os
 import secrets
 import shutil
 import sys
@@ -18,14 +20,17 @@ from pathlib import Path
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError
 
-KEPT = 24  # finished jobs
-KEPT_BYTES = 4 * 2**30
-KEPT_SECONDS = 3600
+KEPT = 1000  # finished jobs
+KEPT_SECONDS = 3600  # since its page last asked for it
 GONE_SECONDS = 150  # browsers let a hidden page ask once a minute
 
 
 class Full(SRGANError):
     """The queue takes no more for now."""
+
+
+class FullForClient(Full):
+    """The queue takes no more of this client for now."""
 
 
 class Cancelled(Exception):
@@ -50,16 +55,17 @@ class Job:
     stem: str
     suffix: str
     options: Options
+    client: str = ""  # the address that it came from
     state: str = "waiting"  # then working; then done or failed
     error: str = ""
     progress: float = 0.0  # 0 to 1
-    facts: dict[str, int] = field(
-        default_factory=dict
-    )  # width, height, frames of the input; scale; bytes of the result
+    facts: dict[str, int] = field(default_factory=dict)  # of the input width, height, frames; scale; result's bytes
     seconds: float = 0.0
     cancelled: bool = False
     seen: float = field(default_factory=time.monotonic)  # when its page last asked for it
     ended: float = 0.0
+    bytes: int = 0  # on the disk; while it is received, what is expected of it
+    make_room: Callable[[], None] = lambda: None  # set by the queue
 
     @property
     def id(self) -> str:
@@ -77,48 +83,78 @@ class Job:
         return self.folder / f"result{self.suffix}"
 
     def go_on(self) -> None:
-        """Raise Cancelled if nobody waits for this job."""
+        """To be called every now and then while it is worked on.
+
+        Raises:
+            Cancelled: nobody waits for this job.
+            SRGANError: what it has written does not fit into the limit on disk.
+        """
         if self.cancelled or time.monotonic() - self.seen > GONE_SECONDS:
             raise Cancelled
+        self.make_room()
 
 
 class Jobs:
     """All jobs; ``work`` is called with one at a time, in a thread of its own.
 
     Args:
-        folder: where jobs keep their files; private.
+        folder: gives the folder in which jobs keep their files; private. It is asked for each job.
         work: makes ``job.result`` from ``job.source``; raises SRGANError with what to tell, and calls ``job.go_on``.
         most: jobs that may be received, wait or be worked on at the same time.
+        most_per_client: of these, from one client.
+        most_bytes: of all files, of results too; the oldest results go first.
     """
 
-    def __init__(self, folder: Path, work: Callable[[Job], None], *, most: int) -> None:
-        self._folder, self._work, self._most = folder, work, most
+    def __init__(
+        self,
+        folder: Callable[[], Path],
+        work: Callable[[Job], None],
+        *,
+        most: int,
+        most_per_client: int,
+        most_bytes: int,
+    ) -> None:
+        self._folder, self._work = folder, work
+        self._most, self._most_per_client, self._most_bytes = most, most_per_client, most_bytes
         self._all: dict[str, Job] = {}
+        self._receiving: list[Job] = []
         self._waiting: deque[Job] = deque()
         self._working: Job | None = None
-        self._receiving = 0
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     @contextlib.contextmanager
-    def receiving(self, stem: str, suffix: str, options: Options) -> Iterator[Job]:
+    def receiving(
+        self, stem: str, suffix: str, options: Options, *, client: str = "", expected: int = 0
+    ) -> Iterator[Job]:
         """Yield a new job whose ``source`` the block writes; it is then queued, or forgotten if the block raises.
+
+        ``client`` is who sends it, ``expected`` how many bytes at most.
 
         Raises:
             Full: before the block, if there is no room.
+            OSError: before the block, if there is no folder to write to.
         """
+        job = Job(
+            folder=self._folder() / secrets.token_urlsafe(16),
+            stem=stem,
+            suffix=suffix,
+            options=options,
+            client=client,
+            bytes=expected,
+        )
+        job.make_room = functools.partial(self._make_room, job)
         with self._changed:
-            if self._receiving + len(self._waiting) + (self._working is not None) >= self._most:
-                raise Full(f"{self._most} pictures are being worked on or waiting, and no more fit: try again soon")
-            self._receiving += 1
-        job = Job(folder=self._folder / secrets.token_urlsafe(16), stem=stem, suffix=suffix, options=options)
+            self._refuse_if_full(job)
+            self._receiving.append(job)
         try:
             job.folder.mkdir()
             yield job
             with self._changed:
                 job.seen = time.monotonic()
+                job.bytes = _bytes(job.folder)
                 self._all[job.id] = job
                 self._waiting.append(job)
                 self._changed.notify()
@@ -127,7 +163,19 @@ class Jobs:
             raise
         finally:
             with self._changed:
-                self._receiving -= 1
+                self._receiving.remove(job)
+
+    def _refuse_if_full(self, job: Job) -> None:
+        active = [*self._receiving, *self._waiting, *filter(None, [self._working])]
+        if len(active) >= self._most:
+            raise Full(f"{self._most} pictures are being worked on or waiting, and no more fit: try again soon")
+        if sum(other.client == job.client for other in active) >= self._most_per_client:
+            raise FullForClient(
+                f"{self._most_per_client} pictures of this address are being worked on or waiting, and no more "
+                "are taken of one: try again soon"
+            )
+        if not self._found_room(job):
+            raise Full(f"the {self._most_bytes / 1e9:g} GB of disk for pictures are in use: try again soon")
 
     def find(self, id_: str) -> Job | None:
         """The job of that name, if it is still there; and note that somebody waits for it."""
@@ -153,6 +201,26 @@ class Jobs:
                 self._waiting.remove(job)
         _remove(job)
 
+    def health(self) -> dict[str, str | int]:
+        """How the queue is: ``status`` is ``ok``, or says what is wrong; and how many jobs are where."""
+        with self._changed:
+            counts = {
+                "receiving": len(self._receiving),
+                "waiting": len(self._waiting),
+                "working": int(self._working is not None),
+            }
+            done = sum(1 for job in self._all.values() if job.ended)
+        status = "ok"
+        if not self._thread.is_alive():
+            status = "pictures are not worked on any more: start the page again"
+        else:
+            try:
+                if not os.access(self._folder(), os.W_OK):
+                    status = "pictures cannot be kept: the folder for them cannot be written to"
+            except OSError as error:
+                status = f"pictures cannot be kept: {error.strerror}"
+        return {"status": status, **counts, "done": done}
+
     def stop(self) -> bool:
         """End the thread; return whether it has ended within seconds, or is still at a tile."""
         with self._changed:
@@ -177,15 +245,20 @@ class Jobs:
             try:
                 job.go_on()
                 self._work(job)
+                job.source.unlink(missing_ok=True)
+                job.go_on()
                 state = "done"
             except Cancelled:
                 job.cancelled = True
+                state = "failed"
+            except FileNotFoundError:
+                job.error = "its file is not on this machine any more: send it again"
                 state = "failed"
             except (SRGANError, OSError, MemoryError) as error:
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else error
                 job.error = str(reason) or type(error).__name__
                 state = "failed"
-            except Exception as error:  # a fault of ours: the page and the log say so, and the next job is done
+            except BaseException as error:  # a fault of ours: the page and the log say so, and the next job is done
                 job.error = f"something went wrong here ({type(error).__name__}: {error})"
                 state = "failed"
                 command_line.complain(f"{job.stem}: {job.error}")
@@ -195,23 +268,57 @@ class Jobs:
                 job.ended = time.monotonic()
                 job.seconds = job.ended - started
                 job.state = state
-                job.source.unlink(missing_ok=True)
+                if state == "failed" or job.cancelled:
+                    _remove(job)
+                job.bytes = _bytes(job.folder)
                 if job.cancelled:
                     self._all.pop(job.id, None)
-                    _remove(job)
                 self._tidy()
 
     def _tidy(self) -> None:
-        ended = sorted((job for job in self._all.values() if job.ended), key=lambda job: job.ended)
-        sizes = {job.id: sum(file.stat().st_size for file in job.folder.iterdir()) for job in ended}
-        for number, job in enumerate(ended, start=1):
-            left = len(ended) - number
-            room = left < KEPT and (sum(sizes.values()) <= KEPT_BYTES or not left)
-            if room and time.monotonic() - job.ended < KEPT_SECONDS:
-                return
-            sizes.pop(job.id)
-            self._all.pop(job.id)
-            _remove(job)
+        """Forget the finished jobs that are too many, or for which nobody has asked for long."""
+        ended = self._ended()
+        for number, job in enumerate(ended):
+            if number < len(ended) - KEPT or time.monotonic() - max(job.ended, job.seen) >= KEPT_SECONDS:
+                self._forget(job)
+
+    def _make_room(self, job: Job) -> None:
+        with self._changed:
+            job.bytes = _bytes(job.folder)
+            if not self._found_room(job):
+                raise SRGANError(
+                    f"its result does not fit into the {self._most_bytes / 1e9:g} GB of disk that pictures may take "
+                    "here: choose a smaller size or format"
+                )
+
+    def _found_room(self, job: Job) -> bool:
+        """Whether ``job`` fits beside all others into the limit on disk, after the oldest results have gone."""
+        others = {*self._all.values(), *self._receiving} - {job}
+        used = job.bytes + sum(other.bytes for other in others)
+        for other in self._ended():
+            if used <= self._most_bytes:
+                break
+            if other is not job:
+                used -= other.bytes
+                self._forget(other)
+        return used <= self._most_bytes
+
+    def _ended(self) -> list[Job]:
+        return sorted((job for job in self._all.values() if job.ended), key=lambda job: job.ended)
+
+    def _forget(self, job: Job) -> None:
+        self._all.pop(job.id, None)
+        _remove(job)
+
+
+def _bytes(folder: Path) -> int:
+    """Bytes of the files in ``folder``, as far as they are still there."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for file in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
+                total += file.stat().st_size
+    return total
 
 
 def _remove(job: Job) -> None:

@@ -1,88 +1,50 @@
-"""The page over HTTP: who may ask, what is taken, what is answered. No pixels, no models.
-
-The page is for the one who opens it: requests that another site's page sends are refused (``Origin``), and so
-are names for this machine that it does not have (``Host``: an attacker's name may point here).
-"""
+"""The page over HTTP: what is taken, what is answered. No pixels, no models."""
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 import srgan_lit
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.pages.render import read, render
 from srgan_lit.pictures import formats
-from srgan_lit.web.jobs import KEPT_SECONDS, Full, Job, Jobs, Options
+from srgan_lit.web.guard import HEALTH, Guard
+from srgan_lit.web.jobs import KEPT_SECONDS, Full, FullForClient, Job, Jobs, Options
 from srgan_lit.web.work import Work
 
-_STALL_SECONDS = 30  # between two pieces of an upload
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+_BYTES_PER_SECOND = 16_000  # of an upload, on the mean; a telephone far from its mast sends as much
 
 
-class Guard:
-    """Refuses foreign ``Host`` and ``Origin``, and adds the headers that every answer carries."""
+def build(
+    jobs: Jobs,
+    work: Work,
+    *,
+    hosts: Sequence[str],
+    password: str | None,
+    base_path: str,
+    max_bytes: int,
+    seconds: float,
+) -> Starlette:
+    """The application.
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        self.app = app
-        name = socket.gethostname().lower()
-        self.names = {host.lower(), "localhost", name, f"{name}.local"}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
-            await send(message)
-
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
-        answer = JSONResponse({"error": refusal}, 403) if refusal else self.app
-        await answer(scope, receive, send_guarded)
-
-    def _refusal(self, method: str, headers: Headers) -> str:
-        host = headers.get("host", "")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            origin = urlsplit(headers.get("origin", f"//{host}")).netloc
-        except ValueError:
-            return "unreadable Host or Origin"
-        if name not in self.names and not _is_address(name):
-            return f"this page is not called {name}: open it by its address"
-        if method not in ("GET", "HEAD") and origin != host:
-            return "another site's page may not ask for this"
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    """Whether ``name`` is a number: no one can make that point elsewhere."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
-    """The application. ``host`` is the name that it is reached by, besides addresses and the machine's own names."""
+    Args:
+        jobs: the queue.
+        work: what it does.
+        hosts: see ``Guard``.
+        password: see ``Guard``.
+        base_path: where the page is, with a slash at its beginning and none at its end; or empty.
+        max_bytes: the largest upload.
+        seconds: for which an upload may say nothing, or be slower than it must.
+    """
     style, script = read("report.css", "app.css"), read("comparison.js", "app.js")
     page = render(
         "app.html.j2",
@@ -106,10 +68,12 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
         return job
 
     async def create(request: Request) -> Response:
-        pieces = _body(request, max_bytes)
+        pieces = _body(request, max_bytes, seconds)
+        client = request.client.host if request.client else ""
         try:
             stem, suffix, options = _asked(request.query_params, work)
-            with jobs.receiving(stem, suffix, options) as job:
+            expected = min(int(request.headers.get("content-length", max_bytes)), max_bytes)
+            with jobs.receiving(stem, suffix, options, client=client, expected=expected) as job:
                 with job.source.open("wb") as file:
                     async for piece in pieces:
                         file.write(piece)
@@ -136,44 +100,67 @@ def build(jobs: Jobs, work: Work, *, host: str, max_bytes: int) -> Starlette:
         name = request.path_params["file"]
         if job.state != "done" or name not in ("before", "after", "result"):
             raise HTTPException(404, "no such file, or not yet")
-        if name == "result":
-            return FileResponse(job.result, filename=_result_name(job))
-        return FileResponse(job.folder / f"{name}.png")
+        path = job.result if name == "result" else job.folder / f"{name}.png"
+        if not path.is_file():  # removed by others than this page
+            raise HTTPException(404, "this picture is not kept any more")
+        return FileResponse(path, filename=_result_name(job) if name == "result" else None)
 
+    def health(_: Request) -> Response:
+        found = jobs.health()
+        return JSONResponse(found, 200 if found["status"] == "ok" else 503)
+
+    def elsewhere(_: Request) -> Response:
+        raise HTTPException(404, f"this page is at {base_path}/: a proxy must pass paths on as they are")
+
+    routes: list[BaseRoute] = [
+        Route("/", fixed(page, "text/html")),
+        Route("/app.css", fixed(style, "text/css")),
+        Route("/app.js", fixed(script, "text/javascript")),
+        Route("/jobs", create, methods=["POST"]),
+        Route("/jobs/{id}", status),
+        Route("/jobs/{id}", remove, methods=["DELETE"]),
+        Route("/jobs/{id}/{file}", file),
+    ]
+    if base_path:
+        # Relative, as every address in the page: it holds whatever scheme and name the page was opened by.
+        to_page = RedirectResponse(f"{base_path.rpartition('/')[2]}/")
+        routes = [
+            Route(base_path, lambda _: to_page),
+            Mount(base_path, routes=routes),
+            Route("/{path:path}", elsewhere),
+        ]
     return Starlette(
-        routes=[
-            Route("/", fixed(page, "text/html")),
-            Route("/app.css", fixed(style, "text/css")),
-            Route("/app.js", fixed(script, "text/javascript")),
-            Route("/jobs", create, methods=["POST"]),
-            Route("/jobs/{id}", status),
-            Route("/jobs/{id}", remove, methods=["DELETE"]),
-            Route("/jobs/{id}/{file}", file),
-        ],
-        middleware=[Middleware(Guard, host=host)],
+        routes=[Route(HEALTH, health), *routes],
+        middleware=[Middleware(Guard, hosts=hosts, password=password)],
         exception_handlers={HTTPException: _refused, SRGANError: _refused, ClientDisconnect: _refused},
     )
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 503 if isinstance(error, Full) else 400
+    if isinstance(error, HTTPException):
+        status = error.status_code
+    else:
+        status = 429 if isinstance(error, FullForClient) else 503 if isinstance(error, Full) else 400
     message = error.detail if isinstance(error, HTTPException) else str(error)
     # Where the rest of a body is not wanted, the connection ends with the answer, or it would be read all the same.
     return JSONResponse({"error": message}, status, {"Connection": "close"} if status in (408, 413) else None)
 
 
-async def _body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body in pieces, never more than ``max_bytes``."""
+async def _body(request: Request, max_bytes: int, seconds: float) -> AsyncIterator[bytes]:
+    """The body in pieces, never more than ``max_bytes``, and as long as it goes on."""
     too_large = HTTPException(413, f"the file is over the limit of {max_bytes / 1e6:g} MB")
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise too_large
     received = 0
     stream = request.stream()
+    end = time.monotonic() + seconds
     while True:
+        left = end + received / _BYTES_PER_SECOND - time.monotonic()
         try:
-            piece = await asyncio.wait_for(anext(stream, None), _STALL_SECONDS)
+            piece = await asyncio.wait_for(anext(stream, None), min(seconds, left))
         except TimeoutError:
-            raise HTTPException(408, f"nothing arrived for {_STALL_SECONDS} seconds") from None
+            slow = f"nothing arrived for {seconds:g} seconds" if left > seconds else "it arrives too slowly"
+            raise HTTPException(408, slow) from None
         if piece is None:
             return
         received += len(piece)

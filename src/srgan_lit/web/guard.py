@@ -1,0 +1,95 @@
+"""Who may ask: the right name of this machine, the page itself, and who knows the password.
+
+The page is for the one who opens it: requests that another site's page sends are refused (``Origin``), and so
+are names for this machine that it does not have (``Host``: an attacker's name may point here).
+"""
+
+import base64
+import binascii
+import ipaddress
+import secrets
+import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEALTH = "/health"  # asked by who starts and stops containers, without a password; tells no names
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_ASKS = {"WWW-Authenticate": 'Basic realm="srgan_lit: any user name, and the password", charset="UTF-8"'}
+
+
+class Guard:
+    """Refuses foreign ``Host`` and ``Origin`` and wrong passwords; adds the headers that every answer carries.
+
+    Args:
+        app: what is guarded.
+        hosts: names that the page is reached by, besides addresses and the machine's own names.
+        password: asked for by HTTP's Basic scheme, with any user name; or None.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], password: str | None) -> None:
+        self.app = app
+        name = socket.gethostname().lower()
+        self.names = {*(host.lower() for host in hosts), "localhost", name, f"{name}.local"}
+        self.password = password.encode() if password is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        headers = Headers(scope=scope)
+        answer = self.app
+        if refusal := self._refusal(scope["method"], scope["scheme"], headers):
+            answer = JSONResponse({"error": refusal}, 403)
+        elif scope["path"] != HEALTH and not self._knows_password(headers.get("authorization", "")):
+            answer = JSONResponse({"error": "the password is wrong or missing"}, 401, _ASKS)
+        await answer(scope, receive, send_guarded)
+
+    def _refusal(self, method: str, scheme: str, headers: Headers) -> str:
+        host = headers.get("host", "")
+        own = f"{scheme}://{host}"
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            origin = urlsplit(headers.get("origin", own))
+        except ValueError:
+            return "unreadable Host or Origin"
+        if name not in self.names and not _is_address(name):
+            return f"this page is not called {name}: open it by its address, or start it with --allow-host {name}"
+        if method not in ("GET", "HEAD") and f"{origin.scheme}://{origin.netloc}" != own:
+            if origin.netloc == host:
+                return f"the page is on {origin.scheme} and this came by {scheme}: a proxy between needs --trust-proxy"
+            return "another site's page may not ask for this"
+        return ""
+
+    def _knows_password(self, authorization: str) -> bool:
+        if self.password is None:
+            return True
+        scheme, _, encoded = authorization.partition(" ")
+        try:
+            _, _, given = base64.b64decode(encoded, validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return False
+        return scheme.lower() == "basic" and secrets.compare_digest(given, self.password)
+
+
+def _is_address(name: str) -> bool:
+    """Whether ``name`` is a number: no one can make that point elsewhere."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
