@@ -62,13 +62,16 @@ class Server:
         self.path = urlsplit(self.url).path.rstrip("/")
         self.headers: dict[str, str] = {}
 
+    def connection(self, sender: str) -> http.client.HTTPConnection:
+        """A new one, from the address ``sender``, or any."""
+        source = (sender, 0) if sender else None
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=source)
+
     def ask(
         self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, sender: str = ""
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """``sender`` is another address of this machine to ask from."""
-        source = (sender, 0) if sender else None
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=source)
-        with contextlib.closing(connection):
+        with contextlib.closing(self.connection(sender)) as connection:
             connection.request(method, self.path + path, body, self.headers | (headers or {}))
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()

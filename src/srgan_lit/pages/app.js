@@ -3,6 +3,7 @@ const model = options.elements.model;
 const fidelity = options.elements.fidelity;
 const drop = document.getElementById("drop");
 const files = document.getElementById("files");
+const here = location.origin + location.pathname; // without the name and password that may stand in the address
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 let sending = Promise.resolve(); // one upload at a time, in the order of the files
 
@@ -55,7 +56,7 @@ function enlarge(file) {
   }
 
   function cancel() {
-    if (job) fetch(`jobs/${job}`, { method: "DELETE", keepalive: true });
+    if (job) fetch(`${here}jobs/${job}`, { method: "DELETE", keepalive: true });
   }
   const leaving = (event) => event.persisted || cancel();
   const leave = () => removeEventListener("pagehide", leaving);
@@ -81,7 +82,7 @@ function enlarge(file) {
     });
     while (!removed) {
       say("Sending …");
-      const response = await fetch(`jobs?${query}`, { method: "POST", body: file });
+      const response = await fetch(`${here}jobs?${query}`, { method: "POST", body: file });
       if (response.status !== 503) return answer(response);
       say("Waits for a place in the queue …");
       await sleep(2000);
@@ -98,7 +99,7 @@ function enlarge(file) {
       else find("progress").removeAttribute("value"); // a small picture is one step: the bar shows that it moves
       await sleep(400);
       try {
-        status = await fetch(`jobs/${job}`).then(answer);
+        status = await fetch(`${here}jobs/${job}`).then(answer);
       } catch (error) {
         if (!(error instanceof TypeError)) throw error;
         say("The server does not answer; asking again …");
