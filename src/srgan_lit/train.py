@@ -52,7 +52,8 @@ def one_line_errors(*, composing: bool = False) -> Iterator[None]:
         sys.exit(130)
     except Exception as error:
         refusal = error if isinstance(error, SRGANError) else misspellings.explain(error, CONF, sys.argv[1:])
-        refusal = refusal or machine_errors.explain(error)
+        # Hydra opens its log in the run directory, and logging says "Unable to configure handler" of a read-only disk.
+        refusal = refusal or machine_errors.explain(error) or machine_errors.explain(error.__cause__ or error)
         inside = any(frame.name == _job.__name__ for frame in traceback.extract_tb(error.__traceback__))
         if refusal is None and composing and not inside:
             refusal = UsageError(f"this command line cannot be used ({error}); HYDRA_FULL_ERROR=1 shows where")
@@ -66,6 +67,7 @@ def _guarded(config: "TrainConfig") -> float:
     """Train; what the machine does to it is told with how to go on."""
     from srgan_lit.common import machine_errors
     from srgan_lit.common.errors import SRGANError
+    from srgan_lit.config import quoting
     from srgan_lit.training.run import train
 
     try:
@@ -74,7 +76,7 @@ def _guarded(config: "TrainConfig") -> float:
         fault = machine_errors.explain(error)
         if fault is None or not Path(config.run_dir, "config.yaml").is_file():
             raise
-        raise SRGANError(f"{fault}; then go on with: python -m srgan_lit.train resume={config.run_dir}") from error
+        raise SRGANError(f"{fault}; then go on with: {quoting.train_command(resume=config.run_dir)}") from error
 
 
 def _train(cfg: "DictConfig", *, alone: bool) -> float:
@@ -82,7 +84,7 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from srgan_lit.config import combinations
+    from srgan_lit.config import combinations, quoting
     from srgan_lit.data import sets
     from srgan_lit.training import launch, resume, run_directory
 
@@ -90,37 +92,44 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     run_dir, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
     set_by_user = [override.lstrip("+~") for override in overrides]
     OmegaConf.set_struct(cfg, False)
-    cfg.run_dir = str(run_dir)
+    cfg.run_dir = quoting.literal(str(run_dir))
     launch.check(set_by_user, alone=alone)
     again = launch.requeued() and (run_dir / "config.yaml").is_file()
     if again and any((run_dir / "checkpoints").glob("*.ckpt")):
         cfg.resume = cfg.run_dir
         set_by_user = [f"resume={run_dir}"]  # the rest is in its config.yaml
-    if cfg.resume is not None:
-        cfg = resume.configuration(cfg, set_by_user)
-    config = configuration(cfg)
-    combinations.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
-    sets.check(config.data, config.model.scale)
+    with contextlib.ExitStack() as held:
+        if cfg.resume is not None:
+            resume.saved(run_dir)
+            if launch.is_first():
+                held.enter_context(run_directory.occupied(run_dir))
+            cfg = resume.configuration(cfg, set_by_user)
+        config = run_directory.whole_paths(configuration(cfg))
+        combinations.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
+        launch.check_nodes(config.trainer, overrides)
+        sets.check(config.data, config.model.scale)
 
-    # Seconds to import, so after everything else that can be refused.
-    from srgan_lit.losses import adversarial
-    from srgan_lit.networks import architectures
+        # Seconds to import, so after everything else that can be refused.
+        from srgan_lit.losses import adversarial
+        from srgan_lit.networks import architectures
 
-    architectures.architecture(config.model)
-    if config.phase.adversarial:
-        adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
-    if config.dry_run:
-        from srgan_lit.training.dry_run import rehearse
+        architectures.architecture(config.model)
+        if config.phase.adversarial:
+            adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
+        if config.dry_run:
+            from srgan_lit.training.dry_run import rehearse
 
-        rehearse(config)
-        run_directory.discard(run_dir)
-        return 0.0
-    processes = config.trainer.devices * config.trainer.num_nodes
-    if processes > 1 and not alone and not launch.is_launched():
-        return launch.under_torchrun(overrides, run_dir, processes=processes, objective=config.objective)
-    if config.resume is None and not again and launch.is_first():
-        run_directory.claim(run_dir, config, overrides)
-    return _guarded(config)
+            rehearse(config)
+            run_directory.discard(run_dir)
+            return 0.0
+        processes = config.trainer.devices * config.trainer.num_nodes
+        if processes > 1 and not alone and not launch.is_launched():
+            return launch.under_torchrun(overrides, run_dir, processes=processes, objective=config.objective)
+        if config.resume is None and launch.is_first():
+            held.enter_context(run_directory.occupied(run_dir))
+            if not again:
+                run_directory.claim(run_dir, config, overrides)
+        return _guarded(config)
 
 
 def _job(cfg: "DictConfig") -> float | None:
@@ -165,10 +174,9 @@ def main() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # Hydra takes -m before the overrides only; users write it anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    if stopped := resume.run_dir_of(sys.argv[1:]):
-        sys.argv.append(f"run_dir={stopped}")
     # Hydra passes errors on instead of printing them.
     with one_line_errors(composing=True), _full_error("1"):
+        sys.argv += resume.run_dir_override(sys.argv[1:])
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
         except ValueError as error:

@@ -22,6 +22,8 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
         found["perceptual"] = "phase.weights.perceptual is 0"
     if config.trainer.devices * config.trainer.num_nodes == 1:
         found["trainer.sync_batchnorm"] = "there is one process"
+    if config.resume is None:
+        found["accept_changed_pictures"] = "nothing is resumed"
     if phase.name == "adversarial":
         found["phase.pretrain"] = "phase=adversarial starts from init_from"
     for name, schedule in (("pretrain", phase.pretrain), ("adversarial", phase.adversarial)):
@@ -69,7 +71,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             "objective=perceptual needs VGG's features: an adversarial phase with phase.weights.perceptual above 0"
         )
     start = config.init_from
-    if start and ("/" in start or "." in start) and not Path(start).exists():
+    if config.resume is None and start and ("/" in start or "." in start) and not Path(start).exists():
         raise UsageError(f"init_from={start}: no such file or run directory")
     if config.trainer.precision == "16-mixed" and (config.trainer.accelerator in ("cpu", "mps") or not _cuda_devices()):
         raise UsageError(

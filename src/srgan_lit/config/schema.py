@@ -201,6 +201,7 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     init_from: str | None = None
     resume: str | None = None
+    accept_changed_pictures: bool = False
     dry_run: bool = False
     compile: bool = False
     validate_every: Count = 1000

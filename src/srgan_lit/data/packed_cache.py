@@ -48,6 +48,8 @@ class Packed:
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self.names: list[str] = index["names"]
+        digests = dict(zip(index["sources"], index["digests"], strict=True))
+        self.digests = {name: " ".join(map(str, digests[name])) for name in self.names}  # SHA-256 of HR, and of LR
         self.bad: dict[str, str] = index["bad"]  # name: why it is not here
         self.grey = np.array(index["grey"], dtype=bool)
         self.lr_sizes = np.array(index["lr_sizes"], dtype=np.int64).reshape(-1, 2)  # height, width

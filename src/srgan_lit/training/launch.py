@@ -6,6 +6,7 @@ run the whole multirun again.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.worker_processes import processors
+from srgan_lit.config import quoting
+from srgan_lit.config.schema import TrainerConfig
 from srgan_lit.evaluation import stored_results
 
 
@@ -60,6 +63,25 @@ def check(overrides: Sequence[str], *, alone: bool) -> None:
         raise UsageError("each process would name a run directory of its own by the clock: set run_dir=<folder>")
 
 
+def check_nodes(trainer: TrainerConfig, overrides: Sequence[str]) -> None:
+    """Refuse several machines where nothing has started the processes on the others: Lightning would wait for ever.
+
+    Raises:
+        UsageError: says what does start them.
+    """
+    if trainer.num_nodes == 1 or is_launched():
+        return
+    command = shlex.join(["srgan_lit.train", *overrides])
+    if not any(override.startswith(("run_dir=", "resume=")) for override in overrides):
+        command += " run_dir=FOLDER"
+    raise UsageError(
+        f"trainer.num_nodes={trainer.num_nodes}: the plain command starts processes on this machine alone. "
+        f"Run on each machine: python -m torch.distributed.run --nnodes={trainer.num_nodes} "
+        f"--nproc-per-node={trainer.devices} --rdzv-backend=c10d --rdzv-endpoint=FIRST_MACHINE:29500 -m {command}"
+        f" ; or under SLURM: srun --nodes={trainer.num_nodes} --ntasks-per-node={trainer.devices} python -m {command}"
+    )
+
+
 def check_multirun() -> None:
     """Refuse a multirun of which torchrun started several.
 
@@ -78,9 +100,8 @@ def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, o
     """
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     given = [override for override in overrides if not override.startswith("run_dir=")]
-    quoted = str(run_dir).replace("\\", "\\\\").replace('"', '\\"')
     # One run, also where the configuration (sweep=…) makes a multirun of every command.
-    train = ["-m", "srgan_lit.train", *given, f'run_dir="{quoted}"', "hydra.mode=RUN"]
+    train = ["-m", "srgan_lit.train", *given, quoting.override("run_dir", run_dir), "hydra.mode=RUN"]
     # torchrun would give each process one thread, and says so on every start.
     environment = {"OMP_NUM_THREADS": str(max(1, processors() // processes)), **os.environ}
     if subprocess.run([*torchrun, *train], env=environment, check=False).returncode:

@@ -1,29 +1,79 @@
-"""Going on where a run stopped: its configuration and its newest whole checkpoint."""
+"""Going on where a run stopped: what may change, its configuration, and its newest whole checkpoint."""
 
 import contextlib
+import dataclasses
+import hashlib
+import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config import quoting
+from srgan_lit.config.schema import TrainConfig
+from srgan_lit.data import sets
 
 log = logging.getLogger(__name__)
 
-# What may differ from the run that stopped: where it runs and what it reports, not what it computes.
-CHANGEABLE = (
+# What may change, and until when; a key stands for those below it. All else would make another run.
+# docs/resume.md tells users; a test compares.
+ALWAYS = (  # where it runs and what it reports, not what it computes
     "resume", "run_dir", "hydra", "trainer", "logger", "objective", "compile", "validate_every", "checkpoint_every",
     "log_every", "optimization.clip_gradients", "data.root", "data.test_root", "data.cache", "data.workers",
-    "phase.pretrain.iterations", "phase.adversarial.iterations",
+    "accept_changed_pictures",
 )  # fmt: skip
+UNTIL_PHASE_ENDS = ("iterations", "learning_rate")  # of ``phase.pretrain`` and ``phase.adversarial``
+UNTIL_ADVERSARIAL = ("phase.adversarial", "phase.weights", "perceptual")  # may change until that phase begins
+
+MATERIAL = "learnt_from.json"  # in a run directory: SHA-256 of every picture, by name, and of VGG's weights
 
 
-def run_dir_of(arguments: Sequence[str]) -> str | None:
-    """The value of ``resume=`` on a command line, as it was written."""
-    values = [argument.partition("=")[2] for argument in arguments if argument.startswith("resume=")]
-    return values[-1] if values and values[-1] not in ("null", "") else None
+def run_dir_override(arguments: Sequence[str]) -> list[str]:
+    """The ``run_dir=`` that a ``resume=`` among the arguments of a command implies; empty where there is none.
+
+    Raises:
+        UsageError: the arguments name another one.
+    """
+
+    def last(key: str) -> str | None:
+        values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
+        return values[-1] if values and values[-1] not in ("null", "") else None
+
+    run_dir, elsewhere = last("resume"), last("run_dir")
+    if run_dir is None:
+        return []
+    if elsewhere not in (None, run_dir):
+        raise UsageError(
+            f"resume={run_dir} goes on in that folder, not in run_dir={elsewhere}; leave run_dir out, "
+            "or copy the folder and resume the copy"
+        )
+    return [f"run_dir={run_dir}"]
+
+
+def _covers(keys: Iterable[str], key: str) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in keys)
+
+
+def saved(run_dir: Path) -> dict[str, Any]:
+    """The configuration that a run was begun, or last gone on, with.
+
+    Raises:
+        UsageError: no run is there, or ``config.yaml`` is damaged.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise UsageError(f"resume={run_dir}: no run directory (no config.yaml in it)")
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except Exception as error:  # YAML's own kinds
+        raise UsageError(f"{path}: no configuration of a run ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict) or not isinstance(values.get("phase"), dict):
+        raise UsageError(f"{path}: no configuration of a run; remove {run_dir} and start it anew")
+    return {str(key): value for key, value in values.items()}
 
 
 def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
@@ -32,30 +82,130 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     Raises:
         UsageError: no run is there, or a key would make another run of it.
     """
-    saved = Path(str(cfg.resume)) / "config.yaml"
-    if not saved.is_file():
-        raise UsageError(f"resume={cfg.resume}: no run directory (no config.yaml in it)")
-    try:
-        resumed = OmegaConf.load(saved)
-    except Exception as error:  # YAML's own kinds
-        raise UsageError(f"{saved}: no configuration of a run ({' '.join(str(error).split())})") from error
-    if not isinstance(resumed, DictConfig) or "phase" not in resumed:
-        raise UsageError(f"{saved}: no configuration of a run; remove {cfg.resume} and start it anew")
+    run_dir = Path(str(cfg.resume))
+    resumed = OmegaConf.create(quoting.literals(saved(run_dir)))
     for override in overrides:
         key, _, text = override.partition("=")
-        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE):
-            before = OmegaConf.select(resumed, key)
+        before = OmegaConf.select(resumed, key)
+        if not _covers((*ALWAYS, *UNTIL_ADVERSARIAL), key) and not _ends_with_phase(key):
+            start = quoting.override("init_from", run_dir / "generator.safetensors")
             raise UsageError(
-                f"resume with {key}={text} (it was {before}) would be another run; "
-                f"start one with init_from={cfg.resume}/generator.safetensors, or leave {key} out"
+                f"resume with {key}={text} (it was {before}) would be another run; start one with {start}, "
+                f"or leave {key} out"
             )
-        if key in ("trainer", "logger"):
+        if isinstance(before, DictConfig):
             raise UsageError(f"resume keeps the group {key}; change its keys, e.g. trainer.devices=2")
-        before, now = OmegaConf.select(resumed, key), OmegaConf.select(cfg, key)
-        if before != now and key not in ("resume", "run_dir"):
-            log.info("resume: %s is %s now; it was %s", key, now, before)
-        OmegaConf.update(resumed, key, now, force_add=True)
+        OmegaConf.update(resumed, key, quoting.literals(OmegaConf.select(cfg, key)), force_add=True)
     return resumed
+
+
+def _ends_with_phase(key: str) -> bool:
+    return key.startswith(("phase.pretrain.", "phase.adversarial.")) and key.rpartition(".")[2] in UNTIL_PHASE_ENDS
+
+
+def check_progress(run_dir: Path, config: TrainConfig, iteration: int) -> None:
+    """Refuse changes of what is done already, and name all others; ``iteration`` is where the run goes on.
+
+    Raises:
+        UsageError: a phase that is over, or has begun, would be another, or shorter than it is by now.
+    """
+    before, now = _flat(saved(run_dir)), _flat(as_saved(config))
+    pretraining = before.get("phase.pretrain.iterations") or 0
+    has_adversarial = "phase.adversarial.iterations" in before
+    where = quoting.override("resume", run_dir)
+    for key in sorted(before.keys() & now.keys() - {"resume", "run_dir"}):
+        old, new = before[key], now[key]
+        if old == new:
+            continue
+        said = f"{where} {quoting.override(key, new)} (it was {old})"
+        if _ends_with_phase(key):
+            first = 0 if key.startswith("phase.pretrain.") else pretraining
+            if key.startswith("phase.pretrain.") and has_adversarial and iteration >= pretraining:
+                raise UsageError(f"{said}: pretraining is done with its {pretraining:,} iterations; leave {key} out")
+            if key.endswith(".iterations") and new < iteration - first:
+                raise UsageError(
+                    f"{said}: {iteration - first:,} iterations of that phase are done, and stay; "
+                    f"take {key}={iteration - first} or more"
+                )
+        elif _covers(UNTIL_ADVERSARIAL, key) and iteration > pretraining and key != "perceptual.weights":
+            raise UsageError(f"{said}: the adversarial phase has begun with it; leave {key} out")
+        log.info("resume: %s is %s now; it was %s", key, new, old)
+
+
+def as_saved(config: TrainConfig) -> dict[str, Any]:
+    """What ``config.yaml`` says: ``config``, but a consent to other pictures is given for once."""
+    return dataclasses.asdict(config) | {"accept_changed_pictures": False}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys, dotted; tuples as the lists that a file has."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfig, *, iteration: int) -> dict[str, Any]:
+    """Compare the pictures and VGG's weights with those that the run has learnt from.
+
+    Args:
+        run_dir: of the run.
+        digests: by name, the SHA-256 of the pictures that there are now.
+        config: of the run, as it goes on; ``accept_changed_pictures`` consents to other pictures.
+        iteration: where it goes on; at 0 it may learn from anything.
+
+    Returns:
+        What ``record_material`` is to write when the run goes on.
+
+    Raises:
+        UsageError: pictures were changed, added or removed (names them), or the adversarial phase has begun with
+            other weights.
+    """
+    path, network = run_dir / MATERIAL, _digest_of_vgg(config)
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before: dict[str, str] = record.get("pictures", {})
+    if iteration and before and before != digests:
+        kinds = {
+            "gone": [name for name in before if name not in digests],
+            "new": [name for name in digests if name not in before],
+            "changed": [name for name in before if digests.get(name, before[name]) != before[name]],
+        }
+        said = ", ".join(f"{len(names)} {kind} ({sets.listing(names)})" for kind, names in kinds.items() if names)
+        if not config.accept_changed_pictures:
+            raise UsageError(
+                f"{quoting.override('resume', run_dir)}: the pictures are not those that the run began with: {said}. "
+                "Put them back, or go on with these by accept_changed_pictures=true"
+            )
+        log.warning("resume: from iteration %d on with other pictures: %s", iteration, said)
+    if iteration and not before:
+        log.info("resume: %s has no record of its pictures; from now on those of today count", run_dir)
+    pretraining = config.phase.pretrain.iterations if config.phase.pretrain else 0
+    if iteration > pretraining and network != (record.get("perceptual") or network):
+        weights = quoting.override("perceptual.weights", config.perceptual.weights)
+        raise UsageError(
+            f"{quoting.override('resume', run_dir)}: {weights} are not the weights that the adversarial phase began "
+            "with; name a copy of those"
+        )
+    return {"pictures": dict(digests), "perceptual": network}
+
+
+def record_material(run_dir: Path, material: Mapping[str, Any]) -> None:
+    """Write what the run learns from."""
+    atomic_files.write_text(run_dir / MATERIAL, json.dumps(material, indent=0, ensure_ascii=False) + "\n")
+
+
+def _digest_of_vgg(config: TrainConfig) -> str | None:
+    """Of VGG's weights, where they are used and a file; else their name."""
+    if not (config.phase.weights and config.phase.weights.get("perceptual")):
+        return None
+    weights = Path(config.perceptual.weights)
+    if not weights.is_file():  # imagenet, random
+        return config.perceptual.weights
+    with weights.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
@@ -82,7 +232,7 @@ def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
             whole.append((int(iteration), path))
     if not whole:
         raise SRGANError(
-            f"resume={run_dir}: none of the {len(found)} files in checkpoints/ is whole; "
+            f"{quoting.override('resume', run_dir)}: none of the {len(found)} files in checkpoints/ is whole; "
             "remove them to begin the run anew"
         )
     iteration, path = max(whole)

@@ -5,16 +5,17 @@ import logging
 from pathlib import Path
 
 import lightning as L
-from omegaconf import OmegaConf
 from torch.distributed import DistError
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, results, scoring, stored_results
 from srgan_lit.model_files.generator_file import load_generator
-from srgan_lit.training import build, dashboards, resume
+from srgan_lit.training import build, dashboards, launch, resume, run_directory
+from srgan_lit.training.callbacks.configured_learning_rates import ConfiguredLearningRates
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
 from srgan_lit.upscaling.bicubic_tensors import Bicubic
 from srgan_lit.upscaling.upscalers import Network, Upscaler
@@ -26,14 +27,21 @@ def train(config: TrainConfig) -> float:
     """Train as ``config`` says, write the run directory, and return the result's objective."""
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    L.seed_everything(config.seed, workers=True, verbose=False)
     checkpoint, iteration = resume.newest_whole(run_dir) if config.resume else (None, 0)
-    module, datamodule = build.module(config), build.datamodule(config)
+    datamodule = build.datamodule(config)
+    datamodule.setup()  # in every process: those that do not pack wait here, not while they look for each other
+    if launch.is_first():
+        if config.resume:
+            resume.check_progress(run_dir, config, iteration)
+        material = resume.check_material(run_dir, datamodule.packed.digests, config, iteration=iteration)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    # A checkpoint has all that init_from gave, which may be gone by now.
+    module = build.module(config if checkpoint is None else dataclasses.replace(config, init_from=None))
     stop = StopOnSignal()
-    trainer = build.trainer(config, iteration=iteration, also=[stop])
+    trainer = build.trainer(config, iteration=iteration, also=[stop, ConfiguredLearningRates()])
     if trainer.is_global_zero:
-        settings = OmegaConf.to_yaml(dataclasses.asdict(config))
-        atomic_files.write_text(run_dir / "config.yaml", settings)
+        resume.record_material(run_dir, material)
+        atomic_files.write_text(run_dir / "config.yaml", run_directory.as_yaml(resume.as_saved(config)))
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
         trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
@@ -41,7 +49,7 @@ def train(config: TrainConfig) -> float:
         if trainer.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
             raise SRGANError(
                 f"process {trainer.global_rank}: another process of this training ended (its own words are above, "
-                f"if it had any); go on with: python -m srgan_lit.train resume={run_dir}"
+                f"if it had any); go on with: {quoting.train_command(resume=run_dir)}"
             ) from error
         raise
     finally:

@@ -1,19 +1,33 @@
-"""Whose a run directory is: made once, by one run, and removed where nothing came of it. No torch."""
+"""Whose a run directory is: made once, by one run, of one process at a time, and removed where nothing came of it.
+
+No torch.
+"""
 
 import contextlib
 import dataclasses
+import errno
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import filelock
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import UsageError
+from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
+
+log = logging.getLogger(__name__)
+
+LOCK = (
+    ".lock"  # in a run directory; what is locked is the open file, so a copy of it, or one left behind, locks nothing
+)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Folders(Callback):
@@ -39,6 +53,36 @@ def discard(run_dir: Path) -> None:
                 folder.rmdir()
 
 
+@contextlib.contextmanager
+def occupied(run_dir: Path) -> Iterator[None]:
+    """Keep every other process from beginning or resuming a run in ``run_dir``, for as long as this one lives.
+
+    The system lets go of the lock however the process ends. On a network disk it holds between machines where the
+    disk knows locks (NFS 4 does); where it knows none, that is said, and the run goes on.
+
+    Raises:
+        UsageError: another process has it.
+    """
+    lock = filelock.FileLock(run_dir / LOCK, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UsageError(
+            f"{run_dir}: another process trains there now, on this machine or one that shares the disk; "
+            "wait for it, or end it first"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.warning("%s: this disk knows no locks: see to it yourself that no two processes train there", run_dir)
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def claim(run_dir: Path, config: TrainConfig, overrides: Sequence[str]) -> None:
     """Make ``config.yaml`` (of two runs in one directory the second is refused) and ``.hydra/overrides.yaml``.
 
@@ -46,9 +90,37 @@ def claim(run_dir: Path, config: TrainConfig, overrides: Sequence[str]) -> None:
     """
     (run_dir / ".hydra").mkdir(parents=True, exist_ok=True)
     try:
-        atomic_files.create_text(run_dir / "config.yaml", OmegaConf.to_yaml(dataclasses.asdict(config)))
+        atomic_files.create_text(run_dir / "config.yaml", as_yaml(dataclasses.asdict(config)))
     except FileExistsError:
         raise UsageError(
-            f"{run_dir} holds a run already; go on with resume={run_dir}, or name another run_dir"
+            f"{run_dir} holds a run already; go on with {quoting.override('resume', run_dir)}, or name another run_dir"
         ) from None
-    OmegaConf.save(list(overrides), run_dir / ".hydra" / "overrides.yaml")
+    OmegaConf.save(quoting.literals(list(overrides)), run_dir / ".hydra" / "overrides.yaml")
+
+
+def as_yaml(values: dict[str, Any]) -> str:
+    """A configuration as the text of ``config.yaml``, from which OmegaConf reads the same values."""
+    return OmegaConf.to_yaml(OmegaConf.create(quoting.literals(values)))
+
+
+def whole_paths(config: TrainConfig) -> TrainConfig:
+    """``config`` with absolute paths, so that the run can be gone on with from any folder."""
+    data, perceptual = config.data, config.perceptual
+    roots = {name: _whole(getattr(data, name)) for name in ("root", "test_root", "cache")}
+    weights = perceptual.weights if perceptual.weights in ("imagenet", "random") else _whole(perceptual.weights)
+    start = config.init_from
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(data, **roots),  # type: ignore[arg-type]
+        perceptual=dataclasses.replace(perceptual, weights=weights),  # type: ignore[arg-type]
+        # A bare name may be that of a generator in the box.
+        init_from=_whole(start) if start and ("/" in start or "." in start) else start,
+    )
+
+
+def _whole(path: str | None) -> str | None:
+    if path is None:
+        return None
+    whole = Path(path).expanduser()
+    # What is not there is not ours to interpret: ``sample`` may be a name.
+    return str(whole.absolute()) if whole.exists() or "/" in path else path

@@ -12,6 +12,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.config import quoting
 from srgan_lit.training import launch
 
 log = logging.getLogger(__name__)
@@ -84,5 +85,5 @@ class StopOnSignal(Callback):
         if self.received in (signal.SIGUSR1, signal.SIGUSR2):
             launch.requeue()
             raise Stopped(f"{said}; the job is queued again and goes on by itself", signum=self.received)
-        command = f"python -m srgan_lit.train resume={run_dir}"
+        command = quoting.train_command(resume=run_dir)
         raise Stopped(f"{said}; go on with: {command}", signum=self.received)
