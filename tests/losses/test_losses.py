@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config.schema import PerceptualConfig
 from srgan_lit.config.shipped import CONF, term_weights
 from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
@@ -204,3 +205,29 @@ def test_the_grid_loss_sees_a_grid_and_no_texture():
     assert pixel.grid_loss(hr + 0.01 * pattern, hr, 4) == pytest.approx(float(expected), rel=1e-3)
     grid, texture = (pixel.grid_loss(hr + 0.01 * added, hr, 4) for added in (pattern, noise))
     assert grid > 10 * texture
+
+
+def test_several_layers_are_the_weighted_sum_of_their_distances():
+    sr, hr = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    alone = {
+        layer: PerceptualLoss(vgg_features(backbone="vgg16", layer=layer, weights="random"))(sr, hr).item()
+        for layer in ("1_2", "2_2", "3_1")
+    }
+    deepest = vgg_features(backbone="vgg16", layer="3_1", weights="random")
+    together = PerceptualLoss(deepest, {"1_2": 2.0, "3_1": 0.5})
+    assert together(sr, hr).item() == pytest.approx(2 * alone["1_2"] + 0.5 * alone["3_1"], rel=1e-5)
+    sr.requires_grad_()
+    PerceptualLoss(deepest, {"2_2": 1.0})(sr, hr).backward()
+    assert sr.grad.abs().sum() > 0
+    with pytest.raises(KeyError):
+        PerceptualLoss(deepest, {"5_3": 1.0})(sr, hr)
+
+
+def test_layers_of_the_configuration_are_named_one_way_and_checked():
+    config = PerceptualConfig(layers={"54": 0.5, "2_2": 1.0})
+    assert config.weighted == {"2_2": 1.0, "5_4": 0.5}
+    assert PerceptualConfig(backbone="vgg16").weighted == {"5_3": 1.0}
+    for wrong in ({"layers": {"5_5": 1.0}}, {"layers": {"5_4": 1.0, "54": 1.0}}, {"layers": {}},
+                  {"layer": "2_2", "layers": {"5_4": 1.0}}, {"layers": {"5_4": 0.0}}):  # fmt: skip
+        with pytest.raises((UsageError, ValueError)):
+            PerceptualConfig(**wrong)

@@ -85,10 +85,24 @@ class PerceptualConfig:
 
     backbone: str = "vgg19"
     layer: str | None = None
+    layers: dict[str, Positive] | None = None
     weights: str = "imagenet"
 
     def __post_init__(self) -> None:
         parse_layer(self.backbone, self.layer)
+        if self.layers and self.layer is not None:
+            raise UsageError(
+                f"perceptual.layers names the layers, so perceptual.layer={self.layer} has no effect: set it to null"
+            )
+        if self.layers is not None and len(self.weighted) != len(self.layers):
+            raise UsageError(f"perceptual.layers={self.layers} names a layer twice, or none")
+
+    @property
+    def weighted(self) -> dict[str, float]:
+        """The weight of each layer that is compared, by its name as ``5_4``, shallow to deep."""
+        layers = self.layers if self.layers is not None else {self.layer: 1.0}
+        parsed = sorted((parse_layer(self.backbone, layer), weight) for layer, weight in layers.items())
+        return {f"{block}_{conv}": weight for (block, conv), weight in parsed}
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)

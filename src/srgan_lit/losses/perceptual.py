@@ -1,5 +1,7 @@
 """The feature loss (Ledig et al. 2017, section 2.2.1)."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,14 +10,23 @@ from srgan_lit.networks.vgg import VGGFeatures
 
 
 class PerceptualLoss(nn.Module):
-    """Mean squared distance of two images' VGG features. The graph reaches ``sr`` only."""
+    """Mean squared distance of two images' VGG features. The graph reaches ``sr`` only.
 
-    def __init__(self, features: VGGFeatures) -> None:
+    Args:
+        features: VGG up to the layer whose features are compared; up to the deepest of ``layers``.
+        layers: a weight for each of several layers, by name (``3_4``): their distances are summed. None compares
+            the network's own layer, with weight 1, as the paper does.
+    """
+
+    def __init__(self, features: VGGFeatures, layers: Mapping[str, float] | None = None) -> None:
         super().__init__()
         self.features = features
+        self.layers = dict(layers or {f"{features.block}_{features.conv}": 1.0})
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return the distance of two batches (B, 3, H, W) in [0, 1]."""
         with torch.no_grad():
-            wanted = self.features(hr)
-        return F.mse_loss(self.features(sr).float(), wanted.float())
+            targets = self.features.maps(hr, self.layers)
+        maps = self.features.maps(sr, self.layers)
+        distances = {name: F.mse_loss(maps[name].float(), targets[name].float()) for name in self.layers}
+        return torch.stack([weight * distances[name] for name, weight in self.layers.items()]).sum()

@@ -1,5 +1,7 @@
 """VGG16 and VGG19 up to one layer (Simonyan and Zisserman 2015): the networks whose features the loss compares."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -64,3 +66,22 @@ class VGGFeatures(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the scaled features (B, C, h, w) of ``image`` (B, 3, H, W) in [0, 1]."""
         return self.features((image - self.mean) / self.std) * FEATURE_SCALE
+
+    def maps(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """Return the scaled features of several layers, by name, in one pass over ``image`` (B, 3, H, W) in [0, 1].
+
+        Raises:
+            KeyError: a layer that lies behind this network's own, or that its backbone does not have.
+        """
+        x = (image - self.mean) / self.std
+        maps: dict[str, Tensor] = {}
+        block, conv = 1, 0
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                block, conv = block + 1, 0
+            elif isinstance(layer, nn.ReLU):
+                conv += 1
+                if f"{block}_{conv}" in layers:
+                    maps[f"{block}_{conv}"] = x * FEATURE_SCALE
+        return {layer: maps[layer] for layer in layers}

@@ -78,8 +78,11 @@ def module(config: TrainConfig) -> SRGANModule:
     if phase.adversarial and phase.weights:
         discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
         if phase.weights.get("perceptual"):
-            features = vgg_features(**dataclasses.asdict(config.perceptual))
-            perceptual = PerceptualLoss(features)
+            layers = config.perceptual.weighted
+            features = vgg_features(
+                backbone=config.perceptual.backbone, layer=list(layers)[-1], weights=config.perceptual.weights
+            )
+            perceptual = PerceptualLoss(features, layers)
             if config.perceptual.weights == "random":
                 log.warning(
                     "perceptual.weights=random: the feature loss is %s with random weights, which shapes textures "
