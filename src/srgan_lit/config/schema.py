@@ -94,7 +94,7 @@ class PerceptualConfig:
             raise UsageError(
                 f"perceptual.layers names the layers, so perceptual.layer={self.layer} has no effect: set it to null"
             )
-        if self.layers is not None and len(self.weighted) != len(self.layers):
+        if self.layers is not None and not 0 < len(self.weighted) == len(self.layers):
             raise UsageError(f"perceptual.layers={self.layers} names a layer twice, or none")
 
     @property
