@@ -91,6 +91,15 @@ def test_a_page_without_pictures_still_has_its_tables(tmp_path):
     assert not embedded(text)
 
 
+def test_a_run_without_validation_and_of_one_phase_has_its_curves(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,train/mse\n1,0.5\n2,0.4\n")
+    scoring.evaluate({"b": Bicubic(4)}, [Pictures("set", ["a"])], "y_full", tmp_path, show=0, runs={"run": tmp_path})
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("<polyline") == 1
+    assert "phase-sign" not in text.partition("<body>")[2]
+    assert "reference-sign" not in text.partition("<body>")[2]
+
+
 def test_what_could_not_be_scored_is_said(tmp_path):
     scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", ["a"], size=8)], "y_shave4", tmp_path)
     assert "Not scored:" in (tmp_path / "report.html").read_text()
