@@ -285,3 +285,12 @@ def test_decoding_in_processes_and_in_one_give_the_same(tmp_path):
         index = json.loads(next((tmp_path / name).rglob("index.json")).read_text())
         stored.append((index | {"pixels": ""}, next((tmp_path / name).rglob("pixels.*")).read_bytes()))
     assert stored[0] == stored[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the place is another on other platforms")
+def test_the_cache_is_where_linux_keeps_caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert packed_cache.default_folder() == tmp_path / ".cache" / "srgan_lit"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert packed_cache.default_folder() == tmp_path / "elsewhere" / "srgan_lit"

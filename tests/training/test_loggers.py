@@ -5,14 +5,17 @@ import math
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
 from srgan_lit.train import CONF, configuration
+from srgan_lit.training.callbacks import dashboard_pictures
 
 
 def config(run_dir, logger, *overrides):
@@ -192,13 +195,13 @@ def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):
     for logger in build.loggers(config(tmp_path, "tensorboard"), iteration=0):
         logger.log_metrics({"train/mse": 0.25}, step=7)
         if hasattr(logger, "show"):
-            logger.show({"lake": Image.new("RGB", (40, 30))}, 7)
+            logger.show("pictures", {"lake": Image.new("RGB", (40, 30))}, 7)
             logger.alarm("the discriminator wins", "at 7", 7)
         logger.finalize("success")
     events = event_accumulator.EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/mse")] == [(7, 0.25)]
-    assert [(event.step, event.width, event.height) for event in events.Images("val/lake")] == [(7, 40, 30)]
+    assert [(event.step, event.width, event.height) for event in events.Images("val/pictures/lake")] == [(7, 40, 30)]
     assert {"configuration/text_summary", "alarm/text_summary"} <= set(events.Tags()["tensors"])
     assert (tmp_path / "metrics.csv").is_file()
 
@@ -206,3 +209,23 @@ def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):
 def test_wandb_is_imported_only_when_asked_for():
     code = "import sys, srgan_lit.training.run; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_a_row_of_the_table_is_a_panel_of_every_validation_picture(monkeypatch, tmp_path):
+    def channel_means(views):
+        return Image.fromarray(np.full((2, 3, 3), round(views.sr.mean().item() * 255), dtype=np.uint8))
+
+    monkeypatch.setitem(dashboard_pictures.PANELS, "means", channel_means)
+    shown = {}
+    service = SimpleNamespace(show=lambda panel, pictures, iteration: shown.update({(panel, iteration): pictures}))
+    showcase = dashboard_pictures.Showcase([service], run_dir=tmp_path, scale=4)
+    trainer = SimpleNamespace(global_step=7)
+    showcase.on_validation_start(trainer, None)
+    for number in range(dashboard_pictures.PICTURES + 1):
+        batch = {"name": [f"p{number}"], "lr": torch.rand(1, 3, 8, 8), "hr": torch.rand(1, 3, 32, 32), "grey": False}
+        showcase.on_validation_batch_end(trainer, None, torch.full((1, 3, 32, 32), number / 5), batch, number)
+    showcase.on_validation_end(trainer, None)
+    assert set(shown) == {("pictures", 7), ("means", 7)}
+    assert {name: picture.getpixel((0, 0))[0] for name, picture in shown["means", 7].items()} == {
+        f"p{number}": number * 51 for number in range(dashboard_pictures.PICTURES)
+    }

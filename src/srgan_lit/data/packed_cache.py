@@ -23,6 +23,7 @@ from typing import Any
 
 import filelock
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 from srgan_lit.common import atomic_files, worker_processes
@@ -39,8 +40,8 @@ _POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs 
 
 
 def default_folder() -> Path:
-    """Where caches are kept unless ``data.cache`` says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan_lit"
+    """Where caches are kept unless ``data.cache`` says otherwise: the platform's place (Linux: ``~/.cache``)."""
+    return platformdirs.user_cache_path("srgan_lit", appauthor=False)
 
 
 class Packed:

@@ -24,19 +24,19 @@ class ContinuedTPE(BaseSampler):
         self.seed, self.settings = seed, settings
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """None: each parameter is drawn by itself."""
+        """An empty space: no parameters are drawn together, each is drawn by ``sample_independent``."""
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Nothing."""
+        """No values, for the empty space of ``infer_relative_search_space``."""
         return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Draw one value."""
+        """A value of one parameter: a function of the seed, the trial's number and the parameter's name alone."""
         seed = zlib.crc32(f"{self.seed} {trial.number} {param_name}".encode())
         sampler = TPESampler(**self.settings, seed=seed)
         return sampler.sample_independent(study, trial, param_name, param_distribution)

@@ -72,8 +72,8 @@ class Dashboard(Logger):
         self.attempt(lambda: self._service.finalize(status))
 
     @abstractmethod
-    def show(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
-        """Show a panel by the name of each validation picture."""
+    def show(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+        """Show a panel: a picture by the name of each validation picture."""
 
     @abstractmethod
     def alarm(self, title: str, text: str, iteration: int) -> None:
@@ -88,11 +88,11 @@ class Wandb(Dashboard):
 
     title = "W&B"
 
-    def show(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+    def show(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
         """As one list of captioned pictures."""
         self.attempt(
             lambda: self._service.log_image(
-                "val/pictures", list(pictures.values()), step=iteration, caption=list(pictures)
+                f"val/{panel}", list(pictures.values()), step=iteration, caption=list(pictures)
             )
         )
 
@@ -118,13 +118,13 @@ class TensorBoard(Dashboard):
 
     title = "TensorBoard"
 
-    def show(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+    def show(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
         """Each under its own name."""
-        self.attempt(lambda: self._add(pictures, iteration))
+        self.attempt(lambda: self._add(panel, pictures, iteration))
 
-    def _add(self, pictures: Mapping[str, Image.Image], iteration: int) -> None:
+    def _add(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
         for name, picture in pictures.items():
-            self._service.experiment.add_image(f"val/{name}", np.asarray(picture), iteration, dataformats="HWC")
+            self._service.experiment.add_image(f"val/{panel}/{name}", np.asarray(picture), iteration, dataformats="HWC")
 
     def alarm(self, title: str, text: str, iteration: int) -> None:
         """As a text."""

@@ -1,6 +1,10 @@
-"""What dashboards show besides curves: validation pictures as they change, and the generator at the end."""
+"""What dashboards show besides curves: validation pictures as they change, and the generator at the end.
 
-from collections.abc import Sequence
+A new panel is a function and a row of ``PANELS``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +23,27 @@ PICTURES = 4  # the first of the validation set: the same in every run on the sa
 _COLUMN_PX = 240  # LR, bicubic, SR and HR in a panel of 1040 pixels
 
 
-class Showcase(Callback):
-    """At each validation a panel for each of a few pictures: LR, bicubic, SR and HR, whole and one box enlarged.
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """One validation picture: ``lr`` (1, 3, h, w), ``sr`` and ``hr`` (1, 3, H, W), in [0, 1]; ``sr`` is not clamped."""
 
-    The box is where bicubic errs most, so that it stays where it is as the generator learns.
-    """
+    lr: Tensor
+    sr: Tensor
+    hr: Tensor
+    grey: bool
+    scale: int
+
+
+class Showcase(Callback):
+    """At each validation the panels of ``PANELS`` for each of a few pictures."""
 
     def __init__(self, dashboards: Sequence[Dashboard], *, run_dir: Path, scale: int) -> None:
         self.dashboards, self.run_dir, self.scale = dashboards, run_dir, scale
-        self._panels: dict[str, Image.Image] = {}
+        self._panels: dict[str, dict[str, Image.Image]] = {}  # by panel and picture
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin anew."""
-        self._panels = {}
+        """Forget the panels of the validation before."""
+        self._panels = {name: {} for name in PANELS}
 
     def on_validation_batch_end(
         self,
@@ -42,27 +54,34 @@ class Showcase(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw one; ``outputs`` is the validation step's SR image."""
+        """Draw a picture's panels; ``outputs`` is the validation step's SR image."""
         if batch_idx < PICTURES:
-            name, grey = batch["name"][0], bool(batch["grey"])
-            self._panels[name] = panel(batch["lr"], outputs, batch["hr"], grey=grey, scale=self.scale)
+            grey = bool(batch["grey"])
+            views = Views(lr=batch["lr"], sr=outputs, hr=batch["hr"], grey=grey, scale=self.scale)
+            for name, draw in PANELS.items():
+                self._panels[name][batch["name"][0]] = draw(views)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show them."""
+        """Hand the panels to every dashboard."""
         for dashboard in self.dashboards:
-            dashboard.show(self._panels, trainer.global_step)
+            for name, pictures in self._panels.items():
+                dashboard.show(name, pictures, trainer.global_step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The generator file, where the training came to its end."""
+        """Hand over the generator file, if the training came to its end."""
         result = self.run_dir / "generator.safetensors"
         if result.is_file():
             for dashboard in self.dashboards:
                 dashboard.result(result)
 
 
-def panel(lr: Tensor, sr: Tensor, hr: Tensor, *, grey: bool, scale: int) -> Image.Image:
-    """One picture in four columns, from images (1, 3, h, w) and twice (1, 3, H, W) in [0, 1]."""
-    small, ours, original = tensors.to_pixels(lr), tensors.to_pixels(sr), tensors.to_pixels(hr)
+def side_by_side(views: Views) -> Image.Image:
+    """LR, bicubic, SR and HR, whole and one box enlarged.
+
+    The box is where bicubic errs most, so that it stays where it is as the generator learns.
+    """
+    small, ours, original = (tensors.to_pixels(image) for image in (views.lr, views.sr, views.hr))
+    grey, scale = views.grey, views.scale
     smooth = bicubic.enlarge(small, scale)
     box = hardest_boxes.hardest([smooth], original, count=1, side=max(24, min(original.shape[:2]) // 4))[0]
     columns = [
@@ -80,3 +99,7 @@ def _score(pixels: NDArray[np.uint8], original: NDArray[np.uint8], *, grey: bool
     rule = metrics.protocol(f"y_shave{scale}")
     pair = tensors.from_pixels(pixels), tensors.from_pixels(original)
     return f"{metrics.psnr(*pair, rule, grey=grey).item():.2f} dB / {metrics.ssim(*pair, rule, grey=grey).item():.4f}"
+
+
+# By the name that dashboards show.
+PANELS: dict[str, Callable[[Views], Image.Image]] = {"pictures": side_by_side}
