@@ -43,6 +43,10 @@ def test_a_run_is_trained_by_one_notebook_and_read_by_the_next(tmp_path):
     trained = execute("2_training.ipynb", tmp_path, SRGAN_LIT_RUN=str(run), SRGAN_LIT_OVERRIDES=SHORT)
     assert (run / "generator.safetensors").is_file()
     assert "SRGAN" in text_of(trained)
+    printed = [line for line in text_of(trained).splitlines() if line.startswith("psnr_")]
+    assert [line.split()[0] for line in printed] == ["psnr_y_shave4", "psnr_bicubic_y_shave4"]
+    assert all(20 < float(line.split()[1]) < 40 for line in printed)
+    assert (run / "logs" / "lightning_logs" / "version_0" / "metrics.csv").is_file()
     read = execute("3_reading_a_run.ipynb", tmp_path, SRGAN_LIT_RUN=str(run))
     assert pictures_in(read) == 2
     assert "'blocks': 1" in text_of(read)

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from srgan_lit.data.datamodule import SRDataModule
     from srgan_lit.model_files.generator_file import load_generator, save_generator
     from srgan_lit.networks.srresnet import Generator
+    from srgan_lit.training.module import SRGANModule
     from srgan_lit.upscaling.engine import enlarge
 
 _HOME = {
     "load_generator": "model_files.generator_file",
     "save_generator": "model_files.generator_file",
     "Generator": "networks.srresnet",
+    "SRDataModule": "data.datamodule",
+    "SRGANModule": "training.module",
     "enlarge": "upscaling.engine",
 }
 
-__all__ = ["Generator", "__version__", "enlarge", "load_generator", "save_generator"]
+__all__ = ["Generator", "SRDataModule", "SRGANModule", "__version__", "enlarge", "load_generator", "save_generator"]
 
 
 def __getattr__(name: str) -> object:

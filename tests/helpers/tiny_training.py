@@ -11,7 +11,6 @@ from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.training.callbacks.log_curves import Curves
 from srgan_lit.training.module import SRGANModule
 
 CROP = 16
@@ -72,7 +71,7 @@ def fit(module, tmp_path, *callbacks, data=None, **options):
         accelerator="cpu", max_steps=module.plan.iterations, max_epochs=-1, num_sanity_val_steps=0,
         check_val_every_n_epoch=None, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, logger=CSVLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1),
-        default_root_dir=tmp_path, callbacks=[Curves(every=1, batch_size=2), *callbacks],
+        default_root_dir=tmp_path, callbacks=list(callbacks), log_every_n_steps=1,
         **{"val_check_interval": 2, **options},
     )  # fmt: skip
     trainer.fit(module, datamodule=data or Pictures())

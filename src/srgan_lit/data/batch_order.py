@@ -1,26 +1,28 @@
 """Which pictures make up which batch: a pure function, so that a resumed run sees what an uninterrupted one does."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 
-class BatchSampler(Sampler[list[tuple[int, int]]]):
+class BatchSampler(DistributedSampler[list[tuple[int, int]]]):
     """Which samples make up each batch: a pure function of the seed, the batch's number and the rank.
 
     All ranks together walk through one endless sequence of passes, each a fresh permutation of all pictures.
-    A sample is (position in that sequence, picture).
+    A sample is (position in that sequence, picture). A Trainer's next epoch goes on where the last one ended.
+
+    A ``DistributedSampler`` by name, so that Lightning puts none of its own in the place of this one.
 
     Args:
         count: pictures.
         batch_size: samples per rank and batch.
-        iterations: batches of the whole run, which is what ``len`` says wherever it starts.
+        iterations: batches of an epoch, which is what ``len`` says wherever it starts.
         seed: of the permutations.
         rank: of this process, among ``world_size``.
         world_size: processes that share the sequence.
-        start: batches that training has had already: a resumed run goes on there.
+        start: batches that training has had already, or what tells them when an epoch begins: there it goes on.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        start: int = 0,
+        start: int | Callable[[], int] = 0,
     ) -> None:
-        self.count, self.batch_size, self.iterations, self.seed = count, batch_size, iterations, seed
-        self.rank, self.world_size, self.start = rank, world_size, start
+        super().__init__(range(count), num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
+        self.count, self.batch_size, self.iterations = count, batch_size, iterations
+        self.world_size = world_size
+        self._start = start if callable(start) else lambda: start
         self._pass = -1
         self._order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
@@ -43,7 +47,8 @@ class BatchSampler(Sampler[list[tuple[int, int]]]):
         return self.iterations
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for number in range(self.start, self.iterations):
+        start = self._start()
+        for number in range(start, start + self.iterations):  # a Trainer's own limits may end an epoch before
             yield self.batch(number)
 
     def batch(self, number: int) -> list[tuple[int, int]]:

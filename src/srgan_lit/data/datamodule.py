@@ -3,43 +3,76 @@
 import hashlib
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.loops.progress import _ProcessedTracker
-from torch.utils.data import DataLoader
+from pydantic import TypeAdapter
+from torch.utils.data import DataLoader, DistributedSampler
 
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
 from srgan_lit.data.batch_order import BatchSampler
 from srgan_lit.data.degradations import Part, degraded
-from srgan_lit.data.samples import Batch, CropBatches, WholePairs
+from srgan_lit.data.samples import Batch, CropBatches, SameBatches, WholePairs
 from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
 
 _log = logging.getLogger(__name__)
 
 
+class _Share(DistributedSampler[int]):
+    """This rank's pictures of ``count``, none of them twice: Lightning's own would fill up."""
+
+    def __init__(self, count: int, *, rank: int, world_size: int) -> None:
+        super().__init__(range(count), num_replicas=world_size, rank=rank)  # type: ignore[arg-type]
+        self._mine = range(rank, count, world_size)
+
+    def __len__(self) -> int:
+        return len(self._mine)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._mine)
+
+
 class SRDataModule(lightning.LightningDataModule):
     """Training, validation and test data.
 
-    Training is one epoch of ``iterations`` batches ``{"lr": (B, 3, h, w), "hr": (B, 3, H, W), "name": list[str]}``,
-    float in [0, 1] and channels_last once on the device. Validation and test batches are one whole picture
-    each, with ``"grey": bool`` besides. Its state is the number of batches that training has consumed
-    (loaders run ahead of it), so that a resumed run sees what an uninterrupted one would have seen.
+    An epoch of training is ``iterations`` batches, or one pass over the pictures where that is None: ``{"lr": (B, 3, h,
+    w), "hr": (B, 3, H, W), "name": list[str]}``, float in [0, 1] and channels_last once on the device. Validation, test
+    and prediction batches are one whole picture each, with ``"grey": bool`` besides. Its state is the number of batches
+    that training has consumed (loaders run ahead of it), so that a resumed run sees what an uninterrupted one would
+    have seen.
 
     Args:
-        config: which pictures, and how they are cut.
+        config: which pictures, and how they are cut: a ``DataConfig``, or the name of one (``sample``, ``folder`` or
+            ``cufed``) with ``options``, e.g. ``SRDataModule("folder", root="photos", crop=48)``.
         scale: of LR.
         seed: of order, crops and augmentation.
-        iterations: batches of the whole run.
+        iterations: batches of an epoch; None for one pass.
+
+    Raises:
+        pydantic.ValidationError: an option is unknown or out of range.
+        UsageError: the crop is no multiple of the scale.
     """
 
-    def __init__(self, config: DataConfig, *, scale: int, seed: int, iterations: int) -> None:
+    def __init__(
+        self,
+        config: DataConfig | str = "sample",
+        *,
+        scale: int = 4,
+        seed: int = 0,
+        iterations: int | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__()
+        if isinstance(config, str):
+            config = TypeAdapter(DataConfig).validate_python({"name": config, **options})
+        sets.check_crop(config, scale)
         self.config, self.scale, self.seed, self.iterations = config, scale, seed, iterations
         self._consumed = 0
         self._packed: packed_cache.Packed | None = None
@@ -98,7 +131,7 @@ class SRDataModule(lightning.LightningDataModule):
         return self._packed
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The batches that are left of ``iterations``, for this rank."""
+        """The batches that are left of the epoch, for this rank; with ``overfit_batches`` the same in each."""
         rank, world_size = self._rank()
         dataset = CropBatches(
             self.packed,
@@ -108,15 +141,18 @@ class SRDataModule(lightning.LightningDataModule):
             degradation=self.config.degradation,
             seed=self.seed,
         )
+        a_pass = max(1, len(dataset) // (self.config.batch_size * world_size))
         sampler = BatchSampler(
             len(dataset),
             batch_size=self.config.batch_size,
-            iterations=self.iterations,
+            iterations=self.iterations or a_pass,
             seed=self.seed,
             rank=rank,
             world_size=world_size,
-            start=self._consumed,
+            start=lambda: self.state_dict()["batches"],
         )
+        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            return DataLoader(SameBatches(dataset, sampler), batch_size=None)
         return DataLoader(
             dataset,
             batch_size=None,  # a request of the sampler is a whole batch
@@ -140,6 +176,10 @@ class SRDataModule(lightning.LightningDataModule):
         """This rank's share of the test pictures: none where there is no ``data.test_root``."""
         return self._whole(self.test_set())
 
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """This rank's share of the test pictures, whose ``lr`` is enlarged."""
+        return self._whole(self.test_set())
+
     def validation_set(self) -> WholePairs:
         """All validation pictures, in the order of their names; each is loaded when it is asked for."""
         names = [self.packed.names[at] for at in self._validation]
@@ -158,7 +198,7 @@ class SRDataModule(lightning.LightningDataModule):
         """How many batches training has consumed: Lightning's count, since loaders are ahead of it."""
         if self.trainer is None:
             return {"batches": self._consumed}
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.total
         assert isinstance(done, _ProcessedTracker)
         return {"batches": max(done.processed, self._consumed)}
 
@@ -173,7 +213,8 @@ class SRDataModule(lightning.LightningDataModule):
 
     def _whole(self, pairs: WholePairs) -> DataLoader[Batch]:
         rank, world_size = self._rank()
-        return DataLoader(pairs, batch_size=None, sampler=range(rank, len(pairs), world_size))
+        share = _Share(len(pairs), rank=rank, world_size=world_size) if world_size > 1 else None
+        return DataLoader(pairs, batch_size=None, sampler=share)
 
     def _validation_pair(self, at: int) -> Pair:
         pair = self.packed.pair(self._validation[at])

@@ -7,7 +7,7 @@ Pixels stay uint8 until they are on the device. Tensors have the shape (B, 3, H,
 import hashlib
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,6 +40,15 @@ def _write_turned(pixels: NDArray[np.uint8], way: int, out: NDArray[np.uint8]) -
 def _draw(seed: int, position: int) -> tuple[int, ...]:
     """Three random 64-bit numbers of a sample. A tenth of the cost of a random generator, which dominated."""
     return struct.unpack("<3Q", hashlib.blake2b(struct.pack("<2Q", seed, position), digest_size=24).digest())
+
+
+class Requests(Protocol):
+    """The batches of an epoch, by number: see ``datamodule.BatchSampler``."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, number: int) -> list[tuple[int, int]]:
+        """What batch ``number`` asks for."""
 
 
 class CropBatches(Dataset[Batch]):
@@ -90,6 +99,19 @@ class CropBatches(Dataset[Batch]):
             _write_turned(large, way, hr[at])
             names.append(self.packed.names[index])
         return {"lr": _tensor(lr), "hr": _tensor(hr), "name": names}
+
+
+class SameBatches(Dataset[Batch]):
+    """Batch by batch what ``requests`` asks of ``crops``: for trainings that see the same few again and again."""
+
+    def __init__(self, crops: CropBatches, requests: Requests) -> None:
+        self.crops, self.requests = crops, requests
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.crops[self.requests.batch(number)]
 
 
 class WholePairs(Dataset[Batch]):

@@ -267,6 +267,17 @@ def listing(bad: Sequence[str]) -> str:
     return "; ".join(bad[:_LISTED]) + more
 
 
+def check_crop(config: DataConfig, scale: int) -> None:
+    """Refuse a crop that LR pixels do not fill.
+
+    Raises:
+        UsageError: it is no multiple of the scale.
+    """
+    if config.crop % scale:
+        fitting = max(scale, config.crop // scale * scale)
+        raise UsageError(f"data.crop={config.crop} is not a multiple of model.scale={scale}; take data.crop={fitting}")
+
+
 def check(config: DataConfig, scale: int) -> None:
     """Refuse what training could not use, from file names and headers alone: before anything heavy is loaded.
 
@@ -276,9 +287,7 @@ def check(config: DataConfig, scale: int) -> None:
             degradation has this name.
     """
     degradations.check(config.degradation)
-    if config.crop % scale:
-        fitting = max(scale, config.crop // scale * scale)
-        raise UsageError(f"data.crop={config.crop} is not a multiple of model.scale={scale}; take data.crop={fitting}")
+    check_crop(config, scale)
     if config.test_root is not None:
         test_pairs(config.test_root, scale)
     good, bad, small = [], [], []

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from srgan_lit.common.errors import UsageError
+
 CHANNELS = (64, 64, 128, 128, 256, 256, 512, 512)
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 2)
 
@@ -39,7 +41,16 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, 1), positive for "looks real", of ``image`` (B, 3, crop, crop) in [0, 1]."""
+        """Return logits (B, 1), positive for "looks real", of ``image`` (B, 3, crop, crop) in [0, 1].
+
+        Raises:
+            UsageError: crops of another size.
+        """
+        if image.shape[-1] != self.crop or image.shape[-2] != self.crop:
+            raise UsageError(
+                f"the discriminator was made for crops of {self.crop} pixels, but the batches are "
+                f"{image.shape[-1]}x{image.shape[-2]}: SRGANModule(crop={image.shape[-1]})"
+            )
         return self.classifier(self.features(image))
 
 

@@ -22,9 +22,7 @@ from srgan_lit.common import cpu_instructions
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
-from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.generator_file import Ranged, load_generator
-from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
@@ -32,10 +30,9 @@ from srgan_lit.training import dashboards
 from srgan_lit.training.callbacks.dashboard_pictures import Showcase
 from srgan_lit.training.callbacks.discriminator_alarms import Alarms
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
-from srgan_lit.training.callbacks.log_curves import Curves
 from srgan_lit.training.callbacks.progress_bar import IterationBar
 from srgan_lit.training.callbacks.stop_on_divergence import StopWhenDiverged
-from srgan_lit.training.float16_scalers import ScalerPerOptimizer
+from srgan_lit.training.float16_scalers import OPTIMIZERS, ScalerPerOptimizer
 from srgan_lit.training.module import SRGANModule
 from srgan_lit.training.run_files import ContinuedCSVLogger, WholeCheckpointIO
 
@@ -73,29 +70,24 @@ def _key(argument: str) -> str:
 
 def module(config: TrainConfig) -> SRGANModule:
     """The networks and losses that the phases need, in channels_last layout."""
-    phase, perceptual, discriminator = config.phase, None, None
+    phase, discriminator = config.phase, None
     network = generator(config)  # first, so that the seed gives the same one whatever phases follow
-    if phase.adversarial and phase.weights:
+    if phase.adversarial:
         discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
-        if phase.weights.get("perceptual"):
-            layers = config.perceptual.weighted
-            features = vgg_features(
-                backbone=config.perceptual.backbone, layer=list(layers)[-1], weights=config.perceptual.weights
-            )
-            perceptual = PerceptualLoss(features, layers)
-            if config.perceptual.weights == "random":
-                log.warning(
-                    "perceptual.weights=random: the feature loss is %s with random weights, which shapes textures "
-                    "badly; take perceptual.weights=imagenet or a file for results",
-                    features.name,
-                )
     made = SRGANModule(
         generator=network,
         phase=phase,
         discriminator=discriminator,
-        perceptual=perceptual,
+        perceptual=config.perceptual,
         optimization=config.optimization,
     )
+    features = made.perceptual and made.perceptual.features  # now, so that a missing file is told first
+    if features and config.perceptual.weights == "random":
+        log.warning(
+            "perceptual.weights=random: the feature loss is %s with random weights, which shapes textures "
+            "badly; take perceptual.weights=imagenet or a file for results",
+            features.name,
+        )
     if config.compile:
         made.generator.compile()
         if discriminator is not None:
@@ -157,7 +149,6 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     shown = [each for each in followers if isinstance(each, dashboards.Dashboard)]
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config)),
-        Curves(every=config.log_every, batch_size=config.data.batch_size),
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         StopWhenDiverged(run_dir),
         ModelCheckpoint(
@@ -172,7 +163,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     where = config.trainer
     plugins: list[Any] = [WholeCheckpointIO()]
     if where.precision == "16-mixed":
-        plugins.append(ScalerPerOptimizer("cuda", ("pretrain", "generator", "discriminator")))
+        plugins.append(ScalerPerOptimizer("cuda", OPTIMIZERS))
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopOnSignal`` does, and into the run directory
     strategy = "ddp_find_unused_parameters_true" if where.devices * where.num_nodes > 1 else "auto"
@@ -189,7 +180,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        log_every_n_steps=1,  # ``Curves`` has its own interval
+        log_every_n_steps=config.log_every,
         logger=followers,
         plugins=plugins,
         callbacks=[*callbacks, *watchers(config, shown), *also],

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
+
+OPTIMIZERS = ("pretrain", "generator", "discriminator")
 
 
 class ScalerPerOptimizer(MixedPrecision):
@@ -47,3 +50,13 @@ class ScalerPerOptimizer(MixedPrecision):
         """Of every scaler."""
         for name, state in state_dict.items():
             self.scalers[name].load_state_dict(state)
+
+
+def separate(trainer: L.Trainer) -> None:
+    """Where a Trainer was given ``precision="16-mixed"``, put scalers of their own in the place of its one.
+
+    With Lightning's, gradients would be clipped and measured while they are still scaled.
+    """
+    plugin = trainer.strategy.precision_plugin
+    if type(plugin) is MixedPrecision and plugin.scaler is not None:
+        trainer.strategy.precision_plugin = ScalerPerOptimizer(plugin.device, OPTIMIZERS)

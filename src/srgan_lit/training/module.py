@@ -6,20 +6,23 @@ Lightning's ``global_step``, so that ``global_step`` is the number of iterations
 """
 
 import contextlib
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any, Self, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ParallelStrategy
-from torch import Tensor
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srgan_lit.config.schema import OptimizationConfig, PhaseConfig
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
 from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
@@ -27,7 +30,10 @@ from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, tensors
+from srgan_lit.training import float16_scalers, recipe
+from srgan_lit.training.feature_loss import FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
+from srgan_lit.training.images_per_second import Speed
 from srgan_lit.training.schedules import scheduler
 
 PRETRAIN, ADVERSARIAL = "pretrain", "adversarial"
@@ -39,13 +45,26 @@ Minimised = tuple[Tensor, dict[str, Tensor]]
 class SRGANModule(L.LightningModule):
     """SRResNet pretraining, then SRGAN training, as ``phase`` says.
 
+    ``SRGANModule(blocks=16)`` is the paper's recipe; each part can be given instead. Checkpoints hold what was given
+    as plain values, so that ``SRGANModule.load_from_checkpoint(path)`` builds the same module.
+
     Args:
-        generator: takes ``lr`` (B, 3, h, w) in [0, 1].
-        phase: the phases that run, their iterations, learning rates and loss weights.
-        discriminator: needed where there is an adversarial phase, else None.
-        perceptual: the feature loss; needed where its weight is above 0. Its fixed weights stay out of
-            checkpoints and of DDP.
+        blocks, features, scale: of a new generator.
+        crop: side in pixels of the HR crops that a new discriminator judges.
+        generator: in place of a new one, or the settings of another kind (``ModelConfig``); takes ``lr`` (B, 3, h, w)
+            in [0, 1]. One of a class that this package does not have is given to ``load_from_checkpoint`` again.
+        discriminator: in place of a new one; there is none where there is no adversarial phase.
+        perceptual: the feature loss, or the settings of one (``PerceptualConfig``), whose weights are read or
+            downloaded when first needed. Its fixed weights stay out of checkpoints and of DDP.
+        phase: the phases that run, their iterations, learning rates and loss weights: a ``PhaseConfig``, or what of
+            the paper's is another value, e.g. ``{"pretrain": {"iterations": 1000}}`` to pretrain alone.
         optimization: the moving average, clipping, accumulation, and how BatchNorm takes its statistics.
+
+    Raises:
+        pydantic.ValidationError: a setting is unknown or out of range.
+
+    ``forward`` enlarges with the generator that is validated and saved. Training ends when the phases are done,
+    wherever the Trainer's own limits are.
 
     An update whose gradient is not finite is left out, and with it what that batch did to the statistics of
     BatchNorm: ``skipped`` counts such iterations, ``skipped_in_a_row`` those since the last good one.
@@ -57,29 +76,54 @@ class SRGANModule(L.LightningModule):
     def __init__(
         self,
         *,
-        generator: Generator,
-        phase: PhaseConfig,
+        blocks: int = 16,
+        features: int = 64,
+        scale: int = 4,
+        crop: int = 96,
+        generator: Generator | ModelConfig | Mapping[str, Any] | None = None,
         discriminator: Discriminator | None = None,
-        perceptual: PerceptualLoss | None = None,
-        optimization: OptimizationConfig | None = None,
+        perceptual: PerceptualLoss | PerceptualConfig | Mapping[str, Any] | None = None,
+        phase: PhaseConfig | Mapping[str, Any] | None = None,
+        optimization: OptimizationConfig | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.optimization = optimization or OptimizationConfig()
+        self.optimization = recipe.settings(OptimizationConfig, optimization)
+        self.plan = recipe.plan(phase)
+        if not isinstance(generator, nn.Module):
+            shape = {"blocks": blocks, "features": features, "scale": scale} if generator is None else generator
+            network = architectures.build(recipe.settings(ModelConfig, shape))
+            generator = cast(Generator, network.to(memory_format=torch.channels_last))
+        if discriminator is None and self.plan.adversarial:
+            discriminator = Discriminator(crop=crop).to(memory_format=torch.channels_last)
         self.generator = generator
         self.discriminator = discriminator
         self.ema: AveragedModel | None = None
         if self.optimization.ema:
             average = get_ema_multi_avg_fn(self.optimization.ema)
             self.ema = AveragedModel(generator, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
-        self.plan = phase
-        self._outside = (perceptual,)  # a tuple, so that it is no submodule
+        self._feature_loss = FeatureLoss(perceptual)
+        self.save_hyperparameters(
+            {
+                **recipe.shape(generator),
+                "crop": discriminator.crop if discriminator else crop,
+                "perceptual": self._feature_loss.settings,
+                "phase": dataclasses.asdict(self.plan),
+                "optimization": dataclasses.asdict(self.optimization),
+            }
+        )
         self._protocol = metrics.protocol(f"y_shave{generator.scale}")
         self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
         self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
         self.skipped = self.skipped_in_a_row = 0
         self._finite = True  # every gradient of this iteration
+        self._rates: dict[str, float] = {}  # that this iteration uses
+        self._speed = Speed()
         self.train()
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Return ``sr`` (B, 3, scale*h, scale*w) for ``lr`` (B, 3, h, w), both in [0, 1]; ``sr`` may overshoot."""
+        return self.result(lr)
 
     @property
     def result(self) -> Generator:
@@ -111,8 +155,11 @@ class SRGANModule(L.LightningModule):
 
     @property
     def perceptual(self) -> PerceptualLoss | None:
-        """The feature loss."""
-        return self._outside[0]
+        """The feature loss, on the device of the networks; None where nothing of it is learned or scored."""
+        weights = self.plan.weights or {}
+        if not weights.get("perceptual") and not self._feature_loss.given:
+            return None
+        return self._feature_loss.on(self.device)
 
     def configure_optimizers(self) -> Any:
         """Adam (beta1 0.9, section 3.2) and a schedule for each network in each phase.
@@ -133,10 +180,19 @@ class SRGANModule(L.LightningModule):
                 schedulers.append(scheduler(optimizer, config))
         return optimizers, schedulers
 
-    def on_fit_start(self) -> None:
-        """Bring the feature loss to the device that the networks are on."""
-        if self.perceptual is not None:
-            self.perceptual.to(self.device)
+    def setup(self, stage: str) -> None:
+        """Have what a training needs before it begins.
+
+        Raises:
+            UsageError: the data are of another scale.
+            SRGANError: the weights of the feature loss cannot be had.
+        """
+        theirs = getattr(self.trainer.datamodule, "scale", self.generator.scale)  # type: ignore[attr-defined]
+        if theirs != self.generator.scale:
+            raise UsageError(f"the generator is x{self.generator.scale}, the data x{theirs}: give both the same scale=")
+        float16_scalers.separate(self.trainer)
+        if stage == "fit":
+            _ = self.perceptual  # so that a missing file is told now, not in the middle
 
     # ------------------------------------------------------------------ training
 
@@ -278,43 +334,131 @@ class SRGANModule(L.LightningModule):
             return {"generator": rates["pretrain"]}
         return {name: rates[name] for name in ("generator", "discriminator")}
 
-    # ------------------------------------------------------------------ validation
+    # ------------------------------------------------------------------ curves, and the end
+
+    def on_train_start(self) -> None:
+        """Start the clock; where a checkpoint had done all phases, there is nothing to do."""
+        self._speed.start()
+        self.trainer.should_stop |= self.global_step >= self.plan.iterations
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Begin the adversarial phase with what pretraining's file holds, as a training of its own would."""
         if self.ema is not None and 0 < self.pretrain_iterations == self.global_step:
             self.generator.load_state_dict(self.ema.module.state_dict())
             self.ema.n_averaged.zero_()
+        if self._curve_continues(self.global_step + 1):
+            self._rates = self.learning_rates()  # before the schedules step on
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
+        """Take losses, learning rates, gradient norms and speed to the loggers, and end after the last phase."""
+        self._speed.count(len(batch["lr"]) * self.trainer.world_size)
+        if self._curve_continues(self.global_step):
+            losses = {f"train/{name}": float(value) for name, value in self.values.items()}
+            losses["train/skipped"] = float(self.skipped)
+            shown = {"train/total", "train/discriminator", f"train/{self.plan.pretrain and self.plan.pretrain.loss}"}
+            for name, value in losses.items():
+                self.log(name, value, logger=False, prog_bar=name in shown)
+            rates = {f"learning_rate/{name}": rate for name, rate in self._rates.items()}
+            # Read after float(), which waits for the device.
+            self._take_to_loggers({**losses, **rates, "images_per_second": self._speed.read()})
+        if self.global_step >= self.plan.iterations != self.trainer.max_steps:
+            self.trainer.should_stop = True  # after a validation
+
+    def _curve_continues(self, iteration: int) -> bool:
+        """Whether the loggers get a row after this iteration."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        last = iteration in (self.plan.iterations, self.trainer.max_steps)
+        return bool(every) and (iteration % every == 0 or last)
+
+    def _take_to_loggers(self, values: dict[str, float]) -> None:
+        """By iterations done; ``self.log`` would take them there by one less."""
+        for logger in self.loggers:
+            logger.log_metrics(values, step=self.global_step)
+            logger.save()
+
+    # ------------------------------------------------------------------ validation
 
     def on_validation_start(self) -> None:
-        """One generator for all processes."""
+        """One generator for all processes; the clock of training stands still."""
+        self._speed.pause()
         self.average_statistics()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for whoever shows it."""
         lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
-        with torch.compiler.set_stance("force_eager"):  # every size would compile anew
-            sr = self.result(lr).float()
+        sr = self.enlarged(lr)
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
         scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
         scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic(batch["name"][0], lr, hr, grey)
         scores["psnr_gain"] = scores["psnr"] - scores["psnr_bicubic"]
-        if self.perceptual is not None and self.phase == ADVERSARIAL:
+        # While pretraining there is nothing to judge textures by; a validation by itself scores all.
+        judged = self.plan.adversarial and (self.phase == ADVERSARIAL or not self._fitting)
+        if judged and self.perceptual is not None:
             scores["perceptual"] = self.perceptual(sr.clamp(0, 1), hr)
-        for name, value in scores.items():
-            # ``Curves`` takes it to the loggers: Lightning would count batches there.
-            self.log(f"val/{name}", value.mean().float(), batch_size=1, sync_dist=True, logger=False)
+        self._score("val", scores)
         return sr
+
+    @property
+    def _fitting(self) -> bool:
+        return self.trainer.state.fn == TrainerFn.FITTING
+
+    def _score(self, stage: str, scores: dict[str, Tensor]) -> None:
+        """Count one picture's scores towards the means of all.
+
+        In a training they go to the loggers by ``on_validation_end``: Lightning would count batches there.
+        """
+        for name, value in scores.items():
+            self.log(
+                f"{stage}/{name}",
+                value.mean().float(),
+                batch_size=1,
+                sync_dist=True,
+                logger=False if self._fitting else None,
+                prog_bar=name in ("psnr", "psnr_bicubic"),
+            )
+
+    def on_validation_end(self) -> None:
+        """The means go to the loggers, and the clock goes on."""
+        if self._fitting and not self.trainer.sanity_checking:
+            scores = {name: float(v) for name, v in self.trainer.callback_metrics.items() if name.startswith("val/")}
+            self._take_to_loggers(scores)
+        self._speed.go_on()
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Score one whole picture in every protocol, next to bicubic; returns ``sr`` (1, 3, H, W)."""
+        lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
+        sr = self.enlarged(lr)
+        smooth = self._bicubically(lr, hr)
+        scores = {}
+        for protocol in (self._protocol.name, "y_full", "rgb_full"):
+            rule = metrics.protocol(protocol)
+            for model, picture in (("", sr), ("_bicubic", smooth)):
+                scores[f"psnr{model}_{protocol}"] = metrics.psnr(picture, hr, rule, grey=grey)
+                scores[f"ssim{model}_{protocol}"] = metrics.ssim(picture, hr, rule, grey=grey)
+        self._score("test", scores)
+        return sr
+
+    def predict_step(self, batch: dict[str, Any] | Tensor, batch_idx: int) -> Tensor:
+        """The picture ``sr`` (B, 3, scale*h, scale*w) in [0, 1] of ``lr``, or of a batch with ``lr`` in it."""
+        return self.enlarged(batch if isinstance(batch, Tensor) else batch["lr"]).clamp(0, 1)
+
+    def enlarged(self, lr: Tensor) -> Tensor:
+        """``sr`` of whole pictures in float32, never compiled: every size would compile anew."""
+        with torch.compiler.set_stance("force_eager"):
+            return self(lr).float()
 
     def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
         """PSNR and SSIM of bicubic upscaling, computed once for each picture."""
         if name not in self._bicubic_scores:
-            up = tensors.from_pixels(bicubic.enlarge(tensors.to_pixels(lr), self.generator.scale)).to(hr.device)
+            up = self._bicubically(lr, hr)
             self._bicubic_scores[name] = (
                 metrics.psnr(up, hr, self._protocol, grey=grey),
                 metrics.ssim(up, hr, self._protocol, grey=grey),
             )
         return self._bicubic_scores[name]
+
+    def _bicubically(self, lr: Tensor, hr: Tensor) -> Tensor:
+        return tensors.from_pixels(bicubic.enlarge(tensors.to_pixels(lr), self.generator.scale)).to(hr.device)
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -61,6 +61,9 @@ class ContinuedCSVLogger(CSVLogger):
         """Without Lightning's ``epoch``: a run is one, however often it sees its pictures."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Lightning's ``hparams.yaml``: ``config.yaml`` says it all."""
+
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Checkpoints appear whole or not at all.
