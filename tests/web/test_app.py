@@ -4,10 +4,12 @@ import contextlib
 import functools
 import io
 import json
+import re
 import socket
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from helpers.page_server import LONG, SMALL, Server, drawn, encoded, until
 from srgan_lit import Generator, app, save_generator
 from srgan_lit.web import jobs
 from srgan_lit.web.preview import Preview
+from srgan_lit.web.work import Work
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
 pytest.importorskip("starlette", reason="the extra app is not installed")
@@ -88,6 +91,70 @@ def test_the_download_is_what_the_command_writes(
     shown, result = server.enlarged(pictures()[name], name=name, model=server.model, **query)
     assert shown == f"{expected.stem}_x4{expected.suffix}"
     assert result == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("query", "size", "name"),
+    [
+        ({"scale": "2"}, (60, 40), "a_60x40.png"),
+        ({"width": "75"}, (75, 50), "a_75x50.png"),
+        ({"height": "20"}, (30, 20), "a_30x20.png"),
+        ({"max_side": "90"}, (90, 60), "a_90x60.png"),
+        ({"megapixels": "0.0006"}, (30, 20), "a_30x20.png"),
+        ({"max_side": "9000"}, (120, 80), "a_120x80.png"),
+    ],
+)
+def test_a_result_is_as_large_as_was_asked_for(
+    server: Server, query: dict[str, str], size: tuple[int, int], name: str
+) -> None:
+    shown, result = server.enlarged(SMALL, name="a.png", model=server.model, **query)
+    assert shown == name
+    with Image.open(io.BytesIO(result)) as image:
+        assert image.size == size
+
+
+def test_more_than_the_model_makes_is_refused(server: Server) -> None:
+    _, job = server.send(SMALL, model=server.model, scale="5")
+    assert "5 times 30x20 pixels is more than this model makes" in server.finished(job["id"])["error"]
+
+
+def test_results_of_a_page_come_together_as_a_zip(server: Server) -> None:
+    batch, other = "a" * 16, "b" * 32
+    expected = {}
+    for name, becomes in {"a.png": "a_x4.png", "A.png": "A_x4 (2).png", "x:y?.gif": "x_y__x4.gif"}.items():
+        content = pictures()["moving.gif"] if name.endswith("gif") else SMALL
+        expected[becomes] = server.enlarged(content, name=name, model=server.model, batch=batch)[1]
+    server.enlarged(SMALL, batch=other)
+    code, headers, content = server.ask("GET", f"/batches/{batch}")
+    assert (code, headers["Content-Type"]) == (200, "application/zip")
+    assert headers["Content-Disposition"] == 'attachment; filename="enlarged.zip"'
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert {entry.filename: archive.read(entry) for entry in archive.infolist()} == expected
+    assert server.ask("GET", f"/batches/{'c' * 16}")[0] == 404
+    assert server.ask("GET", "/batches/")[0] == 404
+
+
+def test_models_are_called_as_people_would(tmp_path: Path, server: Server) -> None:
+    save_generator(tmp_path / "Old photos.safetensors", Generator(blocks=1, features=8))
+    for run in ("runs/faces/2026-01-31_12-00-09", "runs/faces/2026-01-31_12-00-30"):
+        (tmp_path / run).mkdir(parents=True)
+        save_generator(tmp_path / run / "generator.safetensors", Generator(blocks=1, features=8))
+    runs = [str(path) for path in sorted((tmp_path / "runs" / "faces").iterdir())]
+    last = str(tmp_path / "runs" / "faces" / "2026-01-31_12-00-30" / "generator.safetensors")
+    given = [str(tmp_path / "Old photos.safetensors"), *runs, last, "bicubic"]
+    work = Work(given, device="cpu", max_pixels=10**6)
+    dated = "faces, trained 2026-01-31 at 12:00"
+    assert [offer.label for offer in work.models.values()] == [
+        "Old photos",
+        dated,
+        f"{dated} ({runs[1]})",
+        f"{dated}, generator.safetensors",
+        "Plain: no network (bicubic)",
+        "Crisp: adds texture (srgan)",
+        "Faithful: adds nothing and is softer (srresnet)",
+    ]
+    assert b"Crisp: adds texture (srgan)" in server.ask("GET", "/")[2]
 
 
 def test_the_slider_gets_upright_pictures_that_browsers_show(server: Server) -> None:
@@ -187,6 +254,10 @@ REFUSED_AT_ONCE = {
     "fidelity": (SMALL, {"fidelity": "nan"}, "from 0 to 1"),
     "a flag": (SMALL, {"match_input": "yes"}, "match_input must be 0 or 1"),
     "a format": (SMALL, {"format": "../x"}, "no such format"),
+    "a size": (SMALL, {"width": "wide"}, "width must be a number"),
+    "no size": (SMALL, {"scale": "nan"}, "not between 0 and a million"),
+    "two sizes": (SMALL, {"scale": "2", "width": "9"}, "give one of them"),
+    "a batch": (SMALL, {"batch": "1"}, "batch must be 16 to 64"),
     "an option": (SMALL, {"tile": "1"}, "no such option: tile"),
 }
 
@@ -372,9 +443,10 @@ def test_a_visitor_enlarges_compares_and_downloads(
     (tmp_path / "bad.png").write_bytes(b"no picture")
     browser.set_window_size(1200, 1000)
     browser.get(server.url)
-    Select(find("[name=model]")).select_by_visible_text("srresnet")
+    Select(find("[name=model]")).select_by_value("srresnet")
+    assert Select(find("[name=model]")).first_selected_option.text.startswith("Faithful: ")
     assert not find("#fidelity").is_displayed()  # it has no pair to be blended with
-    Select(find("[name=model]")).select_by_visible_text(server.model)
+    Select(find("[name=model]")).select_by_value(server.model)
     find("[name=fidelity]").send_keys(Keys.ARROW_RIGHT * 5)
     assert find("#fidelity output").text == "0.25"
     find("[name=match_input]").click()
@@ -459,6 +531,70 @@ def test_pictures_may_be_dropped_and_pasted_and_done_again(server: Server, brows
     WebDriverWait(browser, 30).until(lambda _: done(3))
     facts = [element.text for element in browser.find_elements("css selector", ".facts")]
     assert ["matched" in words for words in facts] == [True, False, False]  # above the one that it was made from
+
+
+def test_many_pictures_come_together_and_each_fits_the_window(
+    server: Server, browser: Any, downloads: Path, tmp_path: Path
+) -> None:
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
+    def find(selector: str) -> Any:
+        return browser.find_element("css selector", selector)
+
+    for name, size in {"square": (200, 200), "tall": (120, 300)}.items():
+        (tmp_path / f"{name}.png").write_bytes(encoded(Image.fromarray(drawn(*size[::-1]))))
+    browser.set_window_size(1000, 700)
+    browser.get(server.url)
+    Select(find("[name=model]")).select_by_value(server.model)
+    assert not find("[name=amount]").is_displayed()
+    Select(find("[name=size]")).select_by_value("height")
+    assert find("[name=amount]").get_attribute("value") == "1080"
+    Select(find("[name=size]")).select_by_value("scale=3")
+    assert not find("[name=amount]").is_displayed()
+    assert not find("#together").is_displayed()
+    find("#files").send_keys(f"{tmp_path / 'square.png'}\n{tmp_path / 'tall.png'}")
+    WebDriverWait(browser, 60).until(lambda _: find("#together").is_displayed())
+    assert find("#together").text == "Download all 2 as one ZIP"
+    fits = "return [...document.querySelectorAll('.frame')].map(f => [f.scrollHeight - f.clientHeight, f.clientHeight])"
+    for hidden, height in browser.execute_script(fits):
+        assert hidden <= 1, "all of the picture is seen"
+        assert height <= browser.execute_script("return innerHeight")
+    find("#together").click()
+    WebDriverWait(browser, 20).until(lambda _: (downloads / "enlarged.zip").exists())
+    with zipfile.ZipFile(downloads / "enlarged.zip") as archive:
+        assert sorted(archive.namelist()) == ["square_600x600.png", "tall_360x900.png"]
+    find(".picture .remove").click()
+    assert not find("#together").is_displayed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_borders_of_controls_can_be_seen(server: Server, browser: Any, scheme: str) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    browser.get(server.url)
+    browser.execute_script("document.querySelector('main').append(document.getElementById('card').content)")
+    colours = browser.execute_script(
+        """
+        const behind = (element) => {
+          const colour = getComputedStyle(element).backgroundColor;
+          return colour === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : colour;
+        };
+        return [...document.querySelectorAll("select, button, #drop, input[type=number]")].map((element) =>
+          [element.outerHTML.slice(0, 60), getComputedStyle(element).borderTopColor, behind(element.parentElement)]);
+        """
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    assert len(colours) >= 8
+    for what, border, background in colours:
+        dark, light = sorted((luminance(border), luminance(background)))
+        assert (light + 0.05) / (dark + 0.05) >= 3, (what, border, background)
 
 
 def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any, tmp_path: Path) -> None:

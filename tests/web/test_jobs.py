@@ -1,12 +1,15 @@
 """The page's queue by itself: what is kept, for how long, and that nothing ends it."""
 
+import dataclasses
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from helpers.page_server import until
+from srgan_lit.upscaling.target_sizes import TargetSize
 from srgan_lit.web import jobs
 from srgan_lit.web.jobs import Full, FullForClient, Job, Jobs, Options
 
@@ -96,6 +99,47 @@ def test_one_client_cannot_take_every_place(tmp_path: Path) -> None:
         with made.receiving("d", ".png", OPTIONS, client="another") as job:
             job.source.write_bytes(b"x")
     until(lambda: job.state == "done")
+    made.stop()
+
+
+def test_the_time_left_is_told_by_what_was_measured(tmp_path: Path) -> None:
+    go = threading.Semaphore(0)
+
+    def work(job: Job) -> None:
+        job.progress = 0.25
+        go.acquire()
+        job.progress = 0.5
+        go.acquire()
+        copied(job)
+
+    def sent(pixels: int, options: Options = OPTIONS) -> Job:
+        with made.receiving("a", ".png", options) as job:
+            job.source.write_bytes(b"x")
+            job.pixels = pixels
+        return job
+
+    made = queue(tmp_path, work)
+    first, second = sent(100), sent(300)
+    until(lambda: first.progress == 0.25)
+    assert made.seconds_left(second) is None, "nothing of its kind has been measured"
+    first.started -= 60
+    assert 180 <= (made.seconds_left(first) or 0) < 240  # three times what a quarter took
+    go.release()
+    until(lambda: first.progress == 0.5)
+    assert 60 <= (made.seconds_left(first) or 0) < 120
+    third, other = sent(100, dataclasses.replace(OPTIONS, size=TargetSize(scale=2))), sent(100, Options(model="n"))
+    go.release()
+    until(lambda: second.progress == 0.25)
+    second.started -= 60
+    alone = made.seconds_left(second)
+    both = made.seconds_left(third)
+    assert alone
+    assert both
+    assert both >= alone + 60, "as long as the first, after the second"
+    assert made.seconds_left(other) is None
+    for _ in range(8):
+        go.release()
+    until(lambda: other.ended)
     made.stop()
 
 

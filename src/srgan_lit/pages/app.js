@@ -5,6 +5,11 @@ const drop = document.getElementById("drop");
 const files = document.getElementById("files");
 const here = location.origin + location.pathname; // without the name and password that may stand in the address
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const size = options.elements.size;
+const amount = options.elements.amount;
+const together = document.getElementById("together");
+// Names what this page sends, for one download of all; nobody can guess it.
+const batch = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 let sending = Promise.resolve(); // one upload at a time, in the order of the files
 
 function showFidelity() {
@@ -12,8 +17,30 @@ function showFidelity() {
   options.querySelector("output").textContent = fidelity.value;
 }
 
+function showSize() {
+  const data = size.selectedOptions[0].dataset;
+  amount.parentElement.hidden = !("unit" in data);
+  if (!("unit" in data)) return;
+  [amount.value, amount.step, amount.min] = [data.usual, data.step, data.step];
+  amount.parentElement.querySelector("span").textContent = data.unit;
+}
+
+// Of results that can be fetched there must be two for one file to be worth it.
+function showTogether() {
+  const count = document.querySelectorAll(".download:not([hidden])").length;
+  together.hidden = count < 2;
+  together.href = `batches/${batch}`;
+  together.textContent = `Download all ${count} as one ZIP`;
+}
+
+function inTime(seconds) {
+  if (seconds < 90) return `${Math.max(1, seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} minutes` : `${(seconds / 3600).toFixed(1)} hours`;
+}
+
 function chosen(name) {
-  const query = new URLSearchParams({ name, model: model.value });
+  const query = new URLSearchParams({ name, model: model.value, batch });
+  if (size.value) query.set(size.value.split("=")[0], size.value.split("=")[1] ?? amount.value);
   if ("blends" in model.selectedOptions[0].dataset) query.set("fidelity", fidelity.value);
   for (const flag of ["match_input", "self_ensemble"]) if (options.elements[flag].checked) query.set(flag, "1");
   if (options.elements.format.value) query.set("format", options.elements.format.value);
@@ -21,7 +48,9 @@ function chosen(name) {
 }
 
 function inWords() {
-  const words = [model.value];
+  const words = [model.selectedOptions[0].text];
+  if (size.value.includes("=")) words.push(size.selectedOptions[0].text);
+  else if (size.value) words.push(`${size.selectedOptions[0].text.toLowerCase()} ${amount.value} ${size.selectedOptions[0].dataset.unit}`);
   if ("blends" in model.selectedOptions[0].dataset) words.push(`fidelity ${fidelity.value}`);
   if (options.elements.match_input.checked) words.push("matched");
   if (options.elements.self_ensemble.checked) words.push("self-ensemble");
@@ -41,6 +70,7 @@ function enlarge(file) {
   const [query, words] = [chosen(file.name || "pasted.png"), inWords()];
   let job = "";
   let removed = false;
+  let asking = 0;
 
   function say(text, failed = false) {
     const state = find(".state");
@@ -69,7 +99,9 @@ function enlarge(file) {
     removed = true;
     cancel();
     leave();
+    clearInterval(asking);
     figure.remove();
+    showTogether();
     files.focus();
   });
 
@@ -83,7 +115,7 @@ function enlarge(file) {
     while (!removed) {
       say("Sending …");
       const response = await fetch(`${here}jobs?${query}`, { method: "POST", body: file });
-      if (response.status !== 503) return answer(response);
+      if (![429, 503].includes(response.status)) return answer(response);
       say("Waits for a place in the queue …");
       await sleep(2000);
     }
@@ -94,7 +126,9 @@ function enlarge(file) {
       if (status.state === "failed") throw new Error(status.error);
       if (status.state === "done") return show(status);
       const before = status.ahead === 1 ? "1 picture" : `${status.ahead} pictures`;
-      say(status.state === "waiting" ? `Waits; ${before} before it` : "Enlarging …");
+      const left = status.seconds_left === null ? "" : `, about ${inTime(status.seconds_left)} left`;
+      const target = status.result_width ? ` to ${status.result_width} × ${status.result_height}` : "";
+      say(status.state === "waiting" ? `Waits; ${before} before it${left}` : `Enlarging${target}${left || " …"}`);
       if (status.progress || status.state === "waiting") find("progress").value = status.progress;
       else find("progress").removeAttribute("value"); // a small picture is one step: the bar shows that it moves
       await sleep(400);
@@ -109,21 +143,32 @@ function enlarge(file) {
   }
 
   function show(status) {
-    const { width, height, scale, frames } = status;
-    const size = status.bytes < 1e6 ? `${Math.ceil(status.bytes / 1e3)} kB` : `${(status.bytes / 1e6).toFixed(1)} MB`;
+    const { width, height, result_width: wide, result_height: high, frames } = status;
+    const weight = status.bytes < 1e6 ? `${Math.ceil(status.bytes / 1e3)} kB` : `${(status.bytes / 1e6).toFixed(1)} MB`;
     for (const option of figure.querySelectorAll("option.model")) option.textContent = words;
     find(".smooth").src = find(".lr").src = `jobs/${job}/before`;
     find(".sr").src = `jobs/${job}/after`;
     const download = find(".download");
     download.href = `jobs/${job}/result`;
-    download.textContent = `Download ${status.name} (${size})`;
+    download.textContent = `Download ${status.name} (${weight})`;
     download.hidden = false;
-    [figure.dataset.width, figure.dataset.height] = [width * scale, height * scale];
+    [figure.dataset.width, figure.dataset.height] = [wide, high];
     const shown = frames > 1 ? `; the first of ${frames} frames is shown` : "";
-    say(`${width} × ${height} to ${width * scale} × ${height * scale} in ${status.seconds} s${shown}`);
+    say(`${width} × ${height} to ${wide} × ${high} in ${status.seconds} s${shown}`);
     find(".result").hidden = false;
     comparison(figure);
     end();
+    showTogether();
+    asking = setInterval(keep, 600_000); // what is asked for stays
+  }
+
+  async function keep() {
+    const response = await fetch(`${here}jobs/${job}`).catch(() => ({ status: 0 }));
+    if (response.status !== 404) return;
+    clearInterval(asking);
+    find(".download").hidden = true;
+    say("The result is not kept any more: enlarge it again", true);
+    showTogether();
   }
 
   const sent = sending.then(send);
@@ -146,6 +191,7 @@ function take(list) {
 }
 
 model.addEventListener("change", showFidelity);
+size.addEventListener("change", showSize);
 fidelity.addEventListener("input", showFidelity);
 options.addEventListener("submit", (event) => event.preventDefault());
 files.addEventListener("change", () => {
@@ -166,3 +212,4 @@ document.addEventListener("drop", (event) => {
 });
 document.addEventListener("paste", (event) => take(event.clipboardData.files));
 showFidelity();
+showSize();

@@ -33,16 +33,17 @@ function comparison(figure) {
     move();
   }
 
-  // Small pictures are enlarged by a whole factor to be seen at all; large ones shrink to fit the page.
+  // Small pictures are enlarged by a whole factor to be seen at all; large ones shrink to fit the window.
   function resize() {
     const chosen = Number(zoom.value);
     const factor = chosen || Math.max(1, Math.floor(700 / width));
     stage.style.width = `${width * factor}px`;
-    stage.style.maxWidth = chosen ? "none" : "100%";
+    const fitting = `min(100%, ${((80 * width) / height).toFixed(3)}vh)`; // 80 % of the window's height
+    stage.style.maxWidth = chosen ? "none" : fitting;
     stage.style.aspectRatio = `${width} / ${height}`;
     stage.classList.toggle("enlarged", factor > 1);
     frame.tabIndex = chosen ? 0 : -1; // what scrolls must be reachable by keyboard
-    position.style.maxWidth = chosen ? "100%" : `${width * factor}px`;
+    position.style.maxWidth = chosen ? "100%" : `min(${width * factor}px, ${fitting.slice(4, -1)})`;
   }
 
   function follow(event) {

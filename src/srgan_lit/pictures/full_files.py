@@ -103,6 +103,11 @@ class Opened:
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
         )
 
+    @property
+    def pixels(self) -> int:
+        """Of all frames together, were they all as large as the first."""
+        return self._image.width * self._image.height * self.info.frames
+
     def frame(self, number: int) -> Pixels:
         """Pixels (H, W, C), upright.
 

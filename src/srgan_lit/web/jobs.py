@@ -4,7 +4,9 @@ Every job has a folder of its own, named by the server, in a private folder. No 
 """
 
 import contextlib
+import dataclasses
 import functools
+import itertools
 import os
 import secrets
 import shutil
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.upscaling.target_sizes import TargetSize
 
 KEPT = 1000  # finished jobs
 KEPT_SECONDS = 3600  # since its page last asked for it
@@ -45,6 +48,7 @@ class Options:
     fidelity: float | None = None
     match_input: bool = False
     self_ensemble: bool = False
+    size: TargetSize = TargetSize()  # noqa: RUF009  # frozen
 
 
 @dataclass(kw_only=True, eq=False)
@@ -56,10 +60,13 @@ class Job:
     suffix: str
     options: Options
     client: str = ""  # the address that it came from
+    batch: str = ""  # of jobs that are fetched together
+    pixels: int = 0  # of the input, all frames together; 0 while they are not known
     state: str = "waiting"  # then working; then done or failed
     error: str = ""
     progress: float = 0.0  # 0 to 1
     facts: dict[str, int] = field(default_factory=dict)  # of the input width, height, frames; scale; result's bytes
+    started: float = 0.0
     seconds: float = 0.0
     cancelled: bool = False
     seen: float = field(default_factory=time.monotonic)  # when its page last asked for it
@@ -121,17 +128,19 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._working: Job | None = None
         self._stopping = False
+        self._pace: dict[Options, float] = {}  # seconds for a pixel of an input, in the last job of the kind
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     @contextlib.contextmanager
     def receiving(
-        self, stem: str, suffix: str, options: Options, *, client: str = "", expected: int = 0
+        self, stem: str, suffix: str, options: Options, *, client: str = "", batch: str = "", expected: int = 0
     ) -> Iterator[Job]:
         """Yield a new job whose ``source`` the block writes; it is then queued, or forgotten if the block raises.
 
-        ``client`` is who sends it, ``expected`` how many bytes at most.
+        ``client`` is who sends it, ``batch`` may name jobs that are fetched together, ``expected`` is how many bytes
+        come at most.
 
         Raises:
             Full: before the block, if there is no room.
@@ -143,6 +152,7 @@ class Jobs:
             suffix=suffix,
             options=options,
             client=client,
+            batch=batch,
             bytes=expected,
         )
         job.make_room = functools.partial(self._make_room, job)
@@ -189,6 +199,29 @@ class Jobs:
         """How many jobs come before a waiting one."""
         with self._changed:
             return self._waiting.index(job) + (self._working is not None) if job in self._waiting else 0
+
+    def done_of(self, batch: str) -> list[Job]:
+        """The jobs of ``batch`` whose results can be fetched, as they ended; and note that somebody wants them."""
+        with self._changed:
+            found = [job for job in self._ended() if job.batch == batch and job.state == "done"]
+            for job in found:
+                job.seen = time.monotonic()
+            return found
+
+    def seconds_left(self, job: Job) -> float | None:
+        """How long it takes until ``job`` is done, with those before it; None while that cannot be told."""
+        with self._changed:
+            before = list(itertools.takewhile(lambda other: other is not job, self._waiting))
+            jobs = [job] if job is self._working else [*filter(None, [self._working]), *before, job]
+            each = [self._own_seconds_left(one) for one in jobs]
+        return sum(each) if None not in each else None  # type: ignore[arg-type]
+
+    def _own_seconds_left(self, job: Job) -> float | None:
+        passed = time.monotonic() - job.started if job is self._working else 0.0
+        if job.progress > 0:
+            return passed * (1 / job.progress - 1)
+        pace = self._pace.get(_kind(job.options))
+        return None if pace is None else max(pace * job.pixels - passed, 0)
 
     def remove(self, job: Job) -> None:
         """Forget a job and its files; if it is being worked on, that ends after the tile at hand."""
@@ -241,7 +274,7 @@ class Jobs:
                     return
                 job = self._working = self._waiting.popleft()
                 job.state = "working"
-            started = time.monotonic()
+                job.started = time.monotonic()
             try:
                 job.go_on()
                 self._work(job)
@@ -266,7 +299,9 @@ class Jobs:
             with self._changed:
                 self._working = None
                 job.ended = time.monotonic()
-                job.seconds = job.ended - started
+                job.seconds = job.ended - job.started
+                if state == "done" and job.pixels:
+                    self._pace[_kind(job.options)] = job.seconds / job.pixels
                 job.state = state
                 if state == "failed" or job.cancelled:
                     _remove(job)
@@ -309,6 +344,11 @@ class Jobs:
     def _forget(self, job: Job) -> None:
         self._all.pop(job.id, None)
         _remove(job)
+
+
+def _kind(options: Options) -> Options:
+    """What a picture's time depends on: reduction costs little beside the network."""
+    return dataclasses.replace(options, size=TargetSize())
 
 
 def _bytes(folder: Path) -> int:

@@ -1,8 +1,10 @@
 """The page over HTTP: what is taken, what is answered. No pixels, no models."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -10,18 +12,28 @@ from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 import srgan_lit
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.pages.render import read, render
 from srgan_lit.pictures import formats
+from srgan_lit.upscaling.target_sizes import TargetSize
+from srgan_lit.web import archive
 from srgan_lit.web.guard import HEALTH, Guard
 from srgan_lit.web.jobs import KEPT_SECONDS, Full, FullForClient, Job, Jobs, Options
 from srgan_lit.web.work import Work
 
 _BYTES_PER_SECOND = 16_000  # of an upload, on the mean; a telephone far from its mast sends as much
+_BATCH = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_SIZES: dict[str, Callable[[str], float]] = {
+    "scale": float,
+    "width": int,
+    "height": int,
+    "max_side": int,
+    "megapixels": float,
+}
 
 
 def build(
@@ -72,13 +84,16 @@ def build(
         client = request.client.host if request.client else ""
         try:
             stem, suffix, options = _asked(request.query_params, work)
+            batch = request.query_params.get("batch", "")
+            if batch and not _BATCH.fullmatch(batch):
+                raise SRGANError("batch must be 16 to 64 letters, digits, - and _, which nobody can guess")
             expected = min(int(request.headers.get("content-length", max_bytes)), max_bytes)
-            with jobs.receiving(stem, suffix, options, client=client, expected=expected) as job:
+            with jobs.receiving(stem, suffix, options, client=client, batch=batch, expected=expected) as job:
                 with job.source.open("wb") as file:
                     async for piece in pieces:
                         file.write(piece)
                 async with checking:
-                    await run_in_threadpool(work.check, job.source)
+                    job.pixels = await run_in_threadpool(work.check, job.source)
         except (SRGANError, OSError) as error:
             # A browser that still sends would take the end of the connection for an answer.
             async for _ in pieces:
@@ -105,6 +120,13 @@ def build(
             raise HTTPException(404, "this picture is not kept any more")
         return FileResponse(path, filename=_result_name(job) if name == "result" else None)
 
+    def together(request: Request) -> Response:
+        results = [(_result_name(job), job.result) for job in jobs.done_of(request.path_params["batch"])]
+        if not results:
+            raise HTTPException(404, "no results, or they are not kept any more")
+        said = {"Content-Disposition": 'attachment; filename="enlarged.zip"'}
+        return StreamingResponse(archive.pieces(results), media_type="application/zip", headers=said)
+
     def health(_: Request) -> Response:
         found = jobs.health()
         return JSONResponse(found, 200 if found["status"] == "ok" else 503)
@@ -120,6 +142,7 @@ def build(
         Route("/jobs/{id}", status),
         Route("/jobs/{id}", remove, methods=["DELETE"]),
         Route("/jobs/{id}/{file}", file),
+        Route("/batches/{batch}", together),
     ]
     if base_path:
         # Relative, as every address in the page: it holds whatever scheme and name the page was opened by.
@@ -171,7 +194,7 @@ async def _body(request: Request, max_bytes: int, seconds: float) -> AsyncIterat
 
 def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
     """The picture's stem for people to read, the result's suffix, and the options."""
-    known = {"name", "model", "fidelity", "match_input", "self_ensemble", "format"}
+    known = {"name", "model", "fidelity", "match_input", "self_ensemble", "format", "batch", *_SIZES}
     if unknown := sorted(query.keys() - known):
         raise SRGANError(f"no such option: {unknown[0]}")
     model = query.get("model", next(iter(work.models)))
@@ -185,13 +208,19 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
             fidelity = -1
         if not 0 <= fidelity <= 1:
             raise SRGANError("fidelity must be a number from 0 to 1")
-        if not work.models[model]:
+        if not work.models[model].blends:
             raise SRGANError(f"{model} has no SRResNet beside it to blend with: leave fidelity out")
     flags = {}
     for name in ("match_input", "self_ensemble"):
         if query.get(name, "0") not in ("0", "1"):
             raise SRGANError(f"{name} must be 0 or 1")
         flags[name] = query.get(name) == "1"
+    size: dict[str, Any] = {}
+    for name in _SIZES.keys() & query.keys():
+        try:
+            size[name] = _SIZES[name](query[name])
+        except ValueError:
+            raise SRGANError(f"{name} must be a number") from None
     # A name is for people; no path is ever made of it.
     given = "".join(c for c in query.get("name", "").replace("\\", "/").rpartition("/")[2] if c.isprintable())
     stem, dot, ending = given.strip(". ").rpartition(".")
@@ -200,19 +229,27 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
         if "format" in query:
             raise SRGANError(f"no such format: {query['format']}")
         suffix = ".png"
-    return (stem if dot else ending)[:100] or "picture", suffix, Options(model=model, fidelity=fidelity, **flags)
+    return (
+        (stem if dot else ending)[:100] or "picture",
+        suffix,
+        Options(model=model, fidelity=fidelity, size=TargetSize(**size), **flags),
+    )
 
 
 def _result_name(job: Job) -> str:
-    return f"{job.stem}_x{job.facts['scale']}{job.suffix}"
+    facts = job.facts
+    size = "{result_width}x{result_height}" if job.options.size else "x{scale}"
+    return f"{job.stem}_{size.format(**facts)}{job.suffix}"
 
 
 def _status(job: Job, jobs: Jobs) -> dict[str, object]:
+    left = None if job.ended else jobs.seconds_left(job)
     return {
         "id": job.id,
         "state": job.state,
         "ahead": jobs.ahead(job),
         "progress": job.progress,
+        "seconds_left": None if left is None else round(left),
         "error": job.error,
         **job.facts,
         "seconds": round(job.seconds, 1),

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from srgan_lit.common.errors import SRGANError
@@ -10,15 +12,31 @@ from srgan_lit.model_files import generator_file
 from srgan_lit.pictures import full_files
 from srgan_lit.pictures.full_files import Frame, Pixels
 from srgan_lit.upscaling import engine, picture_frames
+from srgan_lit.upscaling.target_sizes import TargetSize
 from srgan_lit.web.jobs import Job, Options
 from srgan_lit.web.preview import Preview
+
+_LABELS = {
+    "srgan": "Crisp: adds texture (srgan)",
+    "srresnet": "Faithful: adds nothing and is softer (srresnet)",
+    "bicubic": "Plain: no network (bicubic)",
+}
+_DATED = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d")  # how run directories are called
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A model on the page: what people read, and whether it can be blended with its SRResNet."""
+
+    label: str
+    blends: bool
 
 
 class Work:
     """Enlarges pictures of jobs.
 
     Attributes:
-        models: the names on offer, the first one preselected, and whether each can be blended with its SRResNet.
+        models: what is on offer by name, the first one preselected.
 
     Raises:
         SRGANError: a model cannot be loaded.
@@ -30,7 +48,12 @@ class Work:
         # A folder here that is called like a model of ours is meant only where it was given.
         files: dict[str, str | Path] = {name: generator_file.bundled(name) for name in ours}
         files |= {name: name for name in models}
-        self.models = {name: _blends(files[name]) for name in dict.fromkeys([*models, *ours])}
+        self.models: dict[str, Offer] = {}
+        for name in dict.fromkeys([*models, *ours]):
+            label = _label(name)
+            if any(label == other.label for other in self.models.values()):
+                label = f"{label} ({name})"
+            self.models[name] = Offer(label=label, blends=_blends(files[name]))
         self.max_pixels = max_pixels
 
         @functools.lru_cache(maxsize=4)
@@ -44,10 +67,14 @@ class Work:
 
         self._enlarger = enlarger
 
-    def check(self, path: Path) -> None:
-        """Raise SRGANError if the file at ``path`` is no picture, or too large a one, which its header says."""
-        with full_files.opened(path, max_pixels=self.max_pixels, together=True):
-            pass
+    def check(self, path: Path) -> int:
+        """How many pixels the picture at ``path`` has, with all frames, as its header says.
+
+        Raises:
+            SRGANError: it is no picture, or too large a one.
+        """
+        with full_files.opened(path, max_pixels=self.max_pixels, together=True) as opened:
+            return opened.pixels
 
     def __call__(self, job: Job) -> None:
         """Make ``job.result``, and beside it ``before.png`` and ``after.png``, the first frame for the slider.
@@ -56,7 +83,8 @@ class Work:
             SRGANError: the picture is damaged, too large, or does not fit into the format.
             Cancelled: nobody waits for it any more.
         """
-        enlarger = self._enlarger(job.options)
+        size = job.options.size
+        enlarger = self._enlarger(dataclasses.replace(job.options, size=TargetSize()))
         current = area = done = total = 0
 
         def begin(number: int, pixels: Pixels) -> None:
@@ -67,7 +95,9 @@ class Work:
                 raise SRGANError(f"its pages together are over the limit of {self.max_pixels / 1e6:g} million pixels")
             if number == 0:
                 height, width = pixels.shape[:2]
+                result_height, result_width = size.of(height, width, own_scale=enlarger.scale)
                 job.facts = {"width": width, "height": height, "frames": opened.info.frames, "scale": enlarger.scale}
+                job.facts |= {"result_width": result_width, "result_height": result_height}
                 before = Preview(height, width)
                 before.add(pixels)
                 before.save(job.folder / "before.png", opened.info.icc_profile)
@@ -80,10 +110,24 @@ class Work:
             job.go_on()
 
         with full_files.opened(job.source, max_pixels=self.max_pixels, together=True) as opened:
-            frames = picture_frames.frames(opened, enlarger, job.suffix, on_frame=begin, on_progress=advance)
+            frames = picture_frames.frames(opened, enlarger, job.suffix, size=size, on_frame=begin, on_progress=advance)
             shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
             full_files.write(job.result, shown, opened.info)
         job.facts["bytes"] = job.result.stat().st_size
+
+
+def _label(name: str) -> str:
+    """What people read for the model ``name``."""
+    path = Path(name)
+    if name in _LABELS:
+        return _LABELS[name]
+    if path.is_file() and path.stem in ("generator", "srresnet", "last") and path.parent.name:
+        inside = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+        return f"{_label(str(inside))}, {path.name}"
+    name = path.resolve().name
+    if dated := _DATED.fullmatch(name):
+        return f"{path.resolve().parent.name}, trained {dated[1]} at {dated[2]}:{dated[3]}"
+    return path.stem if path.is_file() else name
 
 
 def _blends(model: str | Path) -> bool:

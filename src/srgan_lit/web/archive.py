@@ -1,0 +1,63 @@
+"""Many files as one ZIP, made while it is sent: nothing is held in memory or written to the disk."""
+
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_PIECE = 256 * 1024
+_NOT_IN_NAMES = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # Windows takes none of these
+
+
+class _Sent:
+    """What ``zipfile`` has written since it was last taken."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def pieces(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+    """Yield a ZIP of ``files`` (name, path), stored as they are; names that are taken get a number.
+
+    What is not there any more when its turn comes is left out.
+    """
+    sent = _Sent()
+    taken: set[str] = set()
+    with zipfile.ZipFile(sent, "w") as archive:  # type: ignore[call-overload]
+        for name, path in files:
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                continue
+            with file:
+                entry = zipfile.ZipInfo(_free(name.translate(_NOT_IN_NAMES), taken), time.localtime()[:6])
+                entry.external_attr = 0o644 << 16
+                entry.file_size = path.stat().st_size  # so that it knows whether more than 4 GiB come
+                with archive.open(entry, "w") as member:
+                    while piece := file.read(_PIECE):
+                        member.write(piece)
+                        yield sent.take()
+            yield sent.take()
+    yield sent.take()
+
+
+def _free(name: str, taken: set[str]) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    number = 2
+    free = name
+    while free.lower() in taken:
+        free = f"{stem} ({number}){dot}{suffix}"
+        number += 1
+    taken.add(free.lower())
+    return free
