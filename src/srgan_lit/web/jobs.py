@@ -101,6 +101,18 @@ class Job:
         self.make_room()
 
 
+@dataclass
+class _Pace:
+    """How long pixels of inputs took lately. Large pictures count more: small ones are mostly preparation."""
+
+    seconds: float = 0.0
+    pixels: float = 0.0
+
+    def add(self, job: Job) -> None:
+        self.seconds = self.seconds / 2 + job.seconds
+        self.pixels = self.pixels / 2 + job.pixels
+
+
 class Jobs:
     """All jobs; ``work`` is called with one at a time, in a thread of its own.
 
@@ -128,7 +140,7 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._working: Job | None = None
         self._stopping = False
-        self._pace: dict[Options, float] = {}  # seconds for a pixel of an input, in the last job of the kind
+        self._paces: dict[Options, _Pace] = {}  # of each kind
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -220,8 +232,8 @@ class Jobs:
         passed = time.monotonic() - job.started if job is self._working else 0.0
         if job.progress > 0:
             return passed * (1 / job.progress - 1)
-        pace = self._pace.get(_kind(job.options))
-        return None if pace is None else max(pace * job.pixels - passed, 0)
+        pace = self._paces.get(_kind(job.options))
+        return None if pace is None else max(pace.seconds / pace.pixels * job.pixels - passed, 0)
 
     def remove(self, job: Job) -> None:
         """Forget a job and its files; if it is being worked on, that ends after the tile at hand."""
@@ -301,7 +313,7 @@ class Jobs:
                 job.ended = time.monotonic()
                 job.seconds = job.ended - job.started
                 if state == "done" and job.pixels:
-                    self._pace[_kind(job.options)] = job.seconds / job.pixels
+                    self._paces.setdefault(_kind(job.options), _Pace()).add(job)
                 job.state = state
                 if state == "failed" or job.cancelled:
                     _remove(job)
