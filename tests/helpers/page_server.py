@@ -1,5 +1,6 @@
 """A page that runs in a process of its own, and pictures to send to it."""
 
+import base64
 import contextlib
 import http.client
 import io
@@ -47,6 +48,11 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError(f"not within {seconds} s")
+
+
+def basic(password: str, user: str = "anyone") -> dict[str, str]:
+    """The headers that give a password."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 class Server:

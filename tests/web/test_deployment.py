@@ -1,6 +1,5 @@
 """The page on a network: names, paths, passwords, and docs/deploy.md's own lines behind a real nginx with HTTPS."""
 
-import base64
 import contextlib
 import http.client
 import json
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from helpers import page_server
-from helpers.page_server import LONG, SMALL, Server, until
+from helpers.page_server import LONG, SMALL, Server, basic, until
 from srgan_lit import app
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
@@ -27,13 +26,9 @@ DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_tex
 NAME, PASSWORD = "photos.example.org", "correct: horse battery"
 
 
-def basic(password: str, user: str = "anyone") -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
-
-
 def block(language: str) -> str:
-    [found] = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
-    return str(found)
+    """The document's first of its kind."""
+    return str(re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)[0])
 
 
 class Proxied(Server):
