@@ -21,6 +21,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from helpers.noise_photos import photos
+from helpers.patience import HANGS_SECONDS
 from helpers.tiny_runs import BOTH, PRETRAIN, assert_same_run, command, run, start, wait_for
 from srgan_lit import Generator, save_generator, train, upscale
 from srgan_lit.common import atomic_files, machine_errors
@@ -32,14 +34,6 @@ from srgan_lit.data.samples import CropBatches
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.training import resume, run_directory
 from srgan_lit.training.run_files import ContinuedCSVLogger, WholeCheckpointIO
-
-
-def photos(folder: Path, count: int = 4, side: int = 48) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return folder
 
 
 @pytest.fixture
@@ -72,7 +66,7 @@ def names(folder: Path) -> list[str]:
 def test_pictures_that_fit_are_whole_and_the_others_come_when_there_is_room(disk, suffix, room, tmp_path, capsys):
     folder, remount = disk
     (folder / "ballast").write_bytes(bytes(2**20 - room * 1024))
-    arguments = [str(photos(tmp_path / "in")), "-o", str(folder / "out"), "--model", "bicubic", "--format", suffix]
+    arguments = [str(photos(tmp_path / "in", 4)), "-o", str(folder / "out"), "--model", "bicubic", "--format", suffix]
     assert upscale.main(arguments) == 1
     errors = capsys.readouterr().err.splitlines()
     done = names(folder / "out")
@@ -131,7 +125,7 @@ def test_a_limit_of_the_system_for_one_file(tmp_path):
     photos(tmp_path / "in", 1)
     result = subprocess.run(
         [sys.executable, "-m", "srgan_lit.upscale", "in", "-o", "out", "--model", "bicubic"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_SECONDS, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
     )  # fmt: skip
     assert result.returncode == 1
@@ -244,7 +238,7 @@ def test_what_happens_in_a_worker_process_is_one_line(kind, said):
 
 
 def open_cache(tmp_path):
-    found = sets.training_sources(DataConfig(name="folder", root=str(photos(tmp_path / "in"))))
+    found = sets.training_sources(DataConfig(name="folder", root=str(photos(tmp_path / "in", 4))))
     return packed_cache.open_packed(found, scale=4, label="set", cache=tmp_path / "cache")
 
 
@@ -297,7 +291,7 @@ def test_memory_that_runs_out_on_one_picture_costs_that_picture(tmp_path, monkey
     from srgan_lit.upscaling import engine
 
     photos(tmp_path / "in", 2)
-    photos(tmp_path / "in", 1, side=64)
+    photos(tmp_path / "in", 1, size=(64, 64))
     whole = engine.Enlarger.window
 
     def window(self, pixels):
@@ -432,7 +426,7 @@ def test_the_newest_checkpoint_is_that_of_most_iterations_whatever_the_clock_sai
 
 
 def test_pictures_from_the_future_are_packed_once(tmp_path):
-    photos(tmp_path / "in")
+    photos(tmp_path / "in", 4)
     for path in (tmp_path / "in").iterdir():
         os.utime(path, (4e9, 4e9))
     open_cache_of = lambda: packed_cache.open_packed(  # noqa: E731

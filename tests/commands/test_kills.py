@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
+from helpers.noise_photos import photos
 from helpers.tiny_runs import TINY, assert_same_run
 from srgan_lit import Generator, save_generator
 from srgan_lit.config.schema import DataConfig
@@ -69,19 +69,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def drawn(count: int, side: int, folder: Path, name: str = "{}.png") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / name.format(number))
-
-
 @pytest.mark.parametrize(("seed", "wanted"), ROUNDS)
 def test_upscale(seed, wanted, tmp_path):
     chance = random.Random(f"upscale {seed}")
     torch.manual_seed(0)
     save_generator(tmp_path / "g.safetensors", Generator(blocks=2, features=16))
-    drawn(6, 160, tmp_path / "in")
+    photos(tmp_path / "in", 6, (160, 160))
     command = [sys.executable, "-m", "srgan_lit.upscale", tmp_path / "in", "--model", tmp_path / "g.safetensors"]
     command += ["--tile", "32", "-o"]
     started = time.monotonic()
@@ -106,8 +99,8 @@ def test_upscale(seed, wanted, tmp_path):
 @pytest.mark.parametrize(("seed", "wanted"), ROUNDS)
 def test_prepare(seed, wanted, tmp_path):
     chance = random.Random(f"prepare {seed}")
-    drawn(60, 160, tmp_path / "made" / "input", "H_0_759{}@N07_31_0.png")
-    drawn(60, 160, tmp_path / "made" / "ref", "H_0_759{}@N07_31_0.png")
+    photos(tmp_path / "made" / "input", 60, (160, 160), "H_0_759{}@N07_31_0.png")
+    photos(tmp_path / "made" / "ref", 60, (160, 160), "H_0_759{}@N07_31_0.png")
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for path in sorted((tmp_path / "made").rglob("*.png")):
             archive.write(path, f"CUFED/{path.relative_to(tmp_path / 'made')}")

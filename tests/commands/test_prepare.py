@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -206,11 +205,9 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(tmp_pa
     cufed(tmp_path / "made", pairs=150)
     archive = zipped(tmp_path / "made", tmp_path / "archive.zip", "CUFED/")
     command = [sys.executable, "-m", "srgan_lit.prepare", "cufed", "--archive", str(archive), "--cache", "packed"]
-    started = time.monotonic()
     for wait in ("unpacking", "unpacked", "packing"):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while process.poll() is None:
-            assert time.monotonic() < started + 100
             if wait == "unpacking" and any(tmp_path.glob("data/.CUFED.unpacking/**/*.png")):
                 break
             if wait == "unpacked" and (tmp_path / "data" / "CUFED").is_dir():

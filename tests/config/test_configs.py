@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from PIL import Image
 
+from helpers import noise_photos
+from helpers.patience import HANGS_SECONDS
 from srgan_lit.config import combinations, misspellings
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.train import CONF, configuration
@@ -30,17 +30,17 @@ def composed(*overrides):
 def train(*arguments, cwd=None):
     """The command as a user runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "srgan_lit.train", *arguments], capture_output=True, text=True, timeout=60, cwd=cwd
+        [sys.executable, "-m", "srgan_lit.train", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=HANGS_SECONDS,
+        cwd=cwd,
     )
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    noise = np.random.default_rng(0)
-    for index in range(3):
-        Image.fromarray(noise.integers(0, 256, (64, 72, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    return folder
+    return noise_photos.photos(tmp_path_factory.mktemp("photos"), 3, (64, 72))
 
 
 def test_every_group_is_shipped_and_every_experiment_composes():

@@ -4,10 +4,11 @@ import csv
 import os
 import subprocess
 import sys
-import time
 
 import torch
 from safetensors.torch import load_file
+
+from helpers.patience import HANGS_SECONDS, until
 
 TINY = [
     "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2",
@@ -23,7 +24,9 @@ def command(run_dir, *arguments):
 
 def run(arguments, **environment):
     """The finished process, whatever its exit status."""
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=os.environ | environment)
+    return subprocess.run(
+        arguments, capture_output=True, text=True, timeout=HANGS_SECONDS, env=os.environ | environment
+    )
 
 
 def train(run_dir, *arguments):
@@ -51,22 +54,23 @@ def start(arguments, **environment):
 
 def wait_for(process, run_dir, step):
     """Return as soon as the curve has reached ``step``."""
-    for _ in range(2400):
+
+    def reached():
         path = run_dir / "metrics.csv"
-        if path.is_file() and any(
-            (row["step"] or "0").isdigit() and int(row["step"] or 0) >= step for row in rows(run_dir)
-        ):
-            return
+        steps = [row["step"] or "0" for row in rows(run_dir)] if path.is_file() else []
+        if any(each.isdigit() and int(each) >= step for each in steps):
+            return True
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError(f"iteration {step} was not reached")
+        return False
+
+    until(reached, every=0.05)
 
 
 def signal_at(process, run_dir, step, signum):
     """Send ``signum`` as soon as the curve has reached ``step``; return the end of it all: stdout and stderr."""
     wait_for(process, run_dir, step)
     os.kill(process.pid, signum)
-    return process.communicate(timeout=120)
+    return process.communicate(timeout=HANGS_SECONDS)
 
 
 def tensors_equal(one, other):

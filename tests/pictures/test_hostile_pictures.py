@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from helpers.mutations import attack, hung_after
+from helpers.patience import HANGS_SECONDS
 from srgan_lit import upscale
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
@@ -76,7 +77,7 @@ def test_what_pillow_logs_is_no_second_line(tmp_path):
     content[at + 8 : at + 10] = struct.pack("<H", 279)
     (tmp_path / "in.tif").write_bytes(content)
     command = [sys.executable, "-m", "srgan_lit.upscale", "in.tif", "-o", "out.tif", "--model", "bicubic"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_SECONDS)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("in.tif: ")

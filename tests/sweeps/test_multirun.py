@@ -8,13 +8,12 @@ import runpy
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from PIL import Image
 
+from helpers import noise_photos
 from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.sweeps import run_table
 
@@ -27,11 +26,7 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    noise = np.random.default_rng(0)
-    for index in range(4):
-        Image.fromarray(noise.integers(0, 256, (64, 72, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    return folder
+    return noise_photos.photos(tmp_path_factory.mktemp("photos"), 4, (64, 72))
 
 
 @pytest.fixture(autouse=True)
