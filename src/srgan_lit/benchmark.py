@@ -1,4 +1,4 @@
-"""How fast this machine trains, enlarges and loads: ``python -m srgan_lit.benchmark``.
+"""Measure how fast this machine trains, enlarges and loads: ``python -m srgan_lit.benchmark``.
 
 Everything is timed in rounds of one matrix product, one run of the package's way (ours), one matrix product and
 one run of the textbook's way (``benchmarking/textbook.py``), so that load that comes and goes hits all of them. Ratios

@@ -1,4 +1,4 @@
-"""Take over generators that other projects trained: ``python -m srgan_lit.convert THEIRS.pth -o OURS.safetensors``."""
+"""Convert generators that other projects trained: ``python -m srgan_lit.convert THEIRS.pth -o OURS.safetensors``."""
 
 import argparse
 import sys

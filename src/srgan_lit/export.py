@@ -1,4 +1,4 @@
-"""A generator for other programs: ``python -m srgan_lit.export MODEL -o FILE.onnx`` (or ``.pth``, ``.pt2``)."""
+"""Export a generator for other programs: ``python -m srgan_lit.export MODEL -o FILE.onnx`` (or ``.pth``, ``.pt2``)."""
 
 import argparse
 import sys

@@ -108,7 +108,7 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
 
 
 def _unpack(dataset: str, archive: Path, target: Path) -> None:
-    """``target`` comes into being with the whole data set in it, or not at all."""
+    """Unpack to ``target``, which appears with the whole data set in it, or not at all."""
     from srgan_lit.data import archives, layouts
     from srgan_lit.pictures import find
 

@@ -1,4 +1,4 @@
-"""Runs side by side, one row each: ``python -m srgan_lit.runs FOLDER [FOLDER …]``. No torch."""
+"""Compare runs, one row each: ``python -m srgan_lit.runs FOLDER [FOLDER …]``. No torch."""
 
 import argparse
 import sys

@@ -64,7 +64,7 @@ def one_line_errors(*, composing: bool = False) -> Iterator[None]:
 
 
 def _guarded(config: "TrainConfig") -> float:
-    """Train; what the machine does to it is told with how to go on."""
+    """Train. A failure of the machine is told in one line, with the command to go on with."""
     from srgan_lit.common import machine_errors
     from srgan_lit.common.errors import SRGANError
     from srgan_lit.config import quoting

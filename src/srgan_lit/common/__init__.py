@@ -1,1 +1,1 @@
-"""What every folder uses: errors, whole files, command lines, processes. No pictures, no networks."""
+"""What every folder uses: errors, atomic files, command lines, processes. No pictures, no networks."""

@@ -50,7 +50,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _made(temporary: Path) -> Iterator[None]:
-    """An empty file, locked for as long as this process lives: so a later one knows what a kill left."""
+    """Create an empty file and lock it while this process lives, so that ``sweep`` can tell what a killed one left."""
     with temporary.open("xb") as file:
         if fcntl is not None:
             _locked(file)
@@ -88,10 +88,10 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 
 def create_text(target: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` (UTF-8) to ``target``, whole or not at all; of many who do so at once one succeeds.
+    """Write ``text`` (UTF-8) to a new ``target``, whole or not at all. Of several processes at once, one succeeds.
 
     Raises:
-        FileExistsError: there is a ``target``.
+        FileExistsError: ``target`` exists.
     """
     target = Path(target)
     temporary = target.with_name(_name(target, secrets.token_hex(4)))

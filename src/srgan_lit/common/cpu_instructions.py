@@ -1,4 +1,4 @@
-"""Which precisions the processor multiplies by itself: torch emulates the others, ten times slower than float32."""
+"""Which precisions the processor has instructions for. Torch emulates the others, ten times slower than float32."""
 
 import torch
 
@@ -9,7 +9,7 @@ _INSTRUCTIONS = {
 
 
 def emulates(dtype: torch.dtype) -> bool:
-    """Whether ``dtype`` is slow here, as far as is known: of x86 processors, by a torch that tells."""
+    """Whether torch emulates ``dtype`` on this processor; False where that is unknown (other processors than x86)."""
     tell = getattr(torch.cpu, "get_capabilities", None)
     has = tell() if tell else {}
     names = _INSTRUCTIONS.get(dtype, ())

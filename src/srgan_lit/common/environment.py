@@ -1,4 +1,4 @@
-"""What a run ran on and with, for whoever wants to reproduce it."""
+"""The versions and the machine of a run, to reproduce it by."""
 
 import importlib.metadata
 import platform

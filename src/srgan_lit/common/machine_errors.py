@@ -1,4 +1,4 @@
-"""What a machine does to a program (full disks, too little memory, killed processes), told in one line. No torch."""
+"""One line for failures of the machine: full disks, too little memory, killed processes. No torch."""
 
 import errno
 import re
@@ -26,7 +26,7 @@ _COMPILER = re.compile(r"InvalidCxxCompiler|Failed to find C compiler")
 
 
 def explain(error: BaseException) -> SRGANError | None:
-    """The line to print for an error that is the machine's; None for any other."""
+    """The line to print for a failure of the machine; None for any other error."""
     if isinstance(error, SRGANError):
         found = _FROM_WORKER.match(str(error))  # torch puts a worker's traceback before it
         return SRGANError(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""Names that are ours (``srgan``, ``bicubic``, ``sample``) beside files and folders that are called the same."""
+"""Names with a meaning of their own (``srgan``, ``bicubic``, ``sample``), and files or folders of the same name."""
 
 import os
 

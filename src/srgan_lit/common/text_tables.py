@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 
 def markdown(lines: Sequence[Sequence[str]], *, left: Sequence[bool]) -> str:
-    """A table, its heading first, aligned for a terminal too; ``left`` says which columns are, the others are right."""
+    """A Markdown table, the heading first, also aligned for a terminal. ``left``: which columns are left-aligned."""
     # A bar would end the cell, a line break the table.
     lines = [
         ["".join(c if c.isprintable() else "?" for c in cell).replace("|", "\\|") for cell in line] for line in lines

@@ -1,4 +1,4 @@
-"""What ``--help`` says of ``conf/``, and a composed configuration as checked values."""
+"""The text of ``--help``, read from ``conf/``, and a composed configuration as checked values."""
 
 import textwrap
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What Hydra and pydantic say of a wrong command line, put as one line with the nearest right name."""
+"""Errors of Hydra and pydantic about a command line, as one line with the nearest right name."""
 
 import dataclasses
 import re

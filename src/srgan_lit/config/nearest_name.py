@@ -1,4 +1,4 @@
-"""The name that a misspelt one may have been meant for."""
+"""The nearest known name to a misspelt one."""
 
 import difflib
 from collections.abc import Iterable

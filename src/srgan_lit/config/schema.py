@@ -1,8 +1,8 @@
 """Every value that an experiment can set, with its type, range and default. No torch, no Hydra.
 
-``conf/`` gives these their values and says what each does; ``build.py`` turns the composed configuration into
+``conf/`` gives these their values and says what each does; ``composition.py`` turns the composed configuration into
 these classes, which refuse what is unknown or out of range. What cannot be seen from one class alone (a crop
-that the scale does not divide) is checked in ``checks.py``.
+that the scale does not divide) is checked in ``combinations.py`` and ``data/sets.py``.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Pictures out of a zip or tar archive that may be damaged or hostile. No torch."""
+"""Unpacking pictures from a zip or tar archive that may be damaged or hostile. No torch."""
 
 import contextlib
 import errno
@@ -39,7 +39,7 @@ class _Member(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
-        """Every header comes here before what follows it is read."""
+        """Called for every header before what follows it is read."""
         member = super().frombuf(buf, encoding, errors)
         if member.type in _HEADERS and member.size > _LONGEST_HEADER:
             raise tarfile.ReadError(f"a header of {member.size} bytes")
@@ -100,7 +100,7 @@ Item = TypeVar("Item")
 
 
 def _readable(archive: Path, items: Iterator[Item]) -> Iterator[Item]:
-    """The same items; what the archive's readers raise becomes SRGANError."""
+    """Yield the same items; turn what the archive's readers raise into SRGANError."""
     try:
         yield from items
     except SRGANError:
@@ -116,7 +116,7 @@ def _readable(archive: Path, items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
-    """The wanted members, opened one after the other; refuses what must not be unpacked."""
+    """Yield the members to unpack, opened one after the other. Refuses what must not be unpacked."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened_zip:
             for entry in opened_zip.infolist():
@@ -157,7 +157,7 @@ def _unpacks(path: PurePosixPath) -> bool:
 def unpacked(archive: Path, target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target`` with the archive's pictures; it is removed at the end.
 
-    Move what is wanted of it to ``target``. What an interrupted run left is removed first.
+    The caller moves pictures from it to ``target``. What an interrupted run left is removed first.
     """
     staging = staging_of(target)
     tidy(target)
@@ -169,7 +169,7 @@ def unpacked(archive: Path, target: Path) -> Iterator[Path]:
 
 
 def staging_of(target: Path) -> Path:
-    """Where an archive is unpacked before ``target`` comes into being."""
+    """The folder into which an archive is unpacked before it is moved to ``target``."""
     return target.with_name(f".{target.name}.unpacking")
 
 

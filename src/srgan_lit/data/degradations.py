@@ -27,7 +27,7 @@ _REACH_PX = 10  # of the blur kernel on each side: 21x21
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What is to be degraded.
+    """The part of a picture that is degraded.
 
     Attributes:
         hr: the whole picture (H, W, 3) uint8: what surrounds the part is blurred into it.
@@ -53,7 +53,7 @@ def degraded(part: Part, *, kind: str, rng: np.random.Generator) -> NDArray[np.u
 
 
 def check(kind: str) -> None:
-    """Refuse a name that is not in the table.
+    """Refuse a degradation that is not in the table.
 
     Raises:
         UsageError: names those that are.
@@ -63,7 +63,7 @@ def check(kind: str) -> None:
 
 
 def _shrunk(part: Part, rng: np.random.Generator, *, any_resize: bool) -> NDArray[np.uint8]:
-    """Blur and resize the part with what surrounds it, so that its own border is no border."""
+    """Blur and resize the part with what surrounds it, so that the cut does not show at its border."""
     (top, left, height, width), scale = part.box, part.scale
     margin = -(-_REACH_PX // scale) + 2  # LR pixels: the blur's reach and the resizing kernel's
     above, before = min(margin, top), min(margin, left)
@@ -105,7 +105,7 @@ def blurred(pixels: NDArray[np.uint8], kernel: NDArray[np.float64]) -> NDArray[n
 
 
 def noisy(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(H, W, 3) with Gaussian or Poisson noise, evenly often; the same in all channels with ``GREY_NOISE``."""
+    """(H, W, 3) with Gaussian or Poisson noise, equally often; grey with probability ``GREY_NOISE``."""
     values = pixels.astype(np.float64)
     grey = rng.random() < GREY_NOISE
     if rng.random() < 0.5:

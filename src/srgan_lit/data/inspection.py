@@ -1,4 +1,4 @@
-"""What is in a data set and what is wrong with it: every picture decoded, counts, sizes and pairs. No torch."""
+"""Checks of a whole data set: every picture decoded; counts, sizes and pairs. No torch."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ CUFED5_MEMBERS = 6  # an HR image and five references
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found. ``rows`` are (what, found, expected) for people; ``wrong`` has one line per fault."""
+    """The result of a check. ``rows`` are (what, found, expected) for the table; ``wrong`` has one line per fault."""
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)

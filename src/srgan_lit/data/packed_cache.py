@@ -69,7 +69,7 @@ class Packed:
         return np.frombuffer(self._map_of_file, dtype=np.uint8)
 
     def check_whole(self) -> None:
-        """Refuse to go on with a file that was cut since it was opened: reading beyond its end would be a SIGBUS.
+        """Raise if the file was cut since it was opened: reading beyond its end would end the process with SIGBUS.
 
         A file that was replaced or removed stays readable, so it is the mapped one that counts.
 
@@ -102,7 +102,7 @@ class Packed:
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
     def pair(self, index: int) -> rgb8.Pair:
-        """Picture ``index`` whole."""
+        """HR and LR of picture ``index``."""
         self.check_whole()
         return rgb8.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
 
@@ -141,7 +141,7 @@ def open_packed(found: Sequence[Source], *, scale: int, label: str, cache: str |
 
 
 def _open_current(folder: Path, found: Sequence[Source], scale: int) -> Packed | None:
-    """The cache as it stands, if it is of exactly these files as they are now."""
+    """The cache as it is, if it was made from exactly these files in their present state; else None."""
     index = _read_index(folder)
     if index is None or not _same_kind(index, found, scale) or index["stamps"] != [_stamps(source) for source in found]:
         return None
@@ -188,7 +188,7 @@ def _files(source: Source) -> list[Path]:
 
 
 def _stamps(source: Source) -> list[list[int] | None]:
-    """What changes with a file's content, without reading it. The change time cannot be set by hand."""
+    """Properties that change with a file's content, without reading it. The change time cannot be set by hand."""
     stamps: list[list[int] | None] = []
     for path in _files(source):
         try:
@@ -249,7 +249,7 @@ def _decode(task: _Task) -> _Done:
 
 
 def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
-    """Decode every source into a new pixel file; returns the index that is to name it."""
+    """Decode every source into a new pixel file; returns the index for it."""
     for old in folder.glob("pixels.*.part"):  # of a process that was killed: we hold the lock
         old.unlink()
     pixels = folder / f"pixels.{secrets.token_hex(8)}.bin"

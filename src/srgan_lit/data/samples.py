@@ -115,7 +115,7 @@ class SameBatches(Dataset[Batch]):
 
 
 class WholePairs(Dataset[Batch]):
-    """Whole pictures, one a batch: what validation and testing see.
+    """Whole pictures, one per batch, for validation and testing.
 
     Args:
         name: of the set.

@@ -1,4 +1,4 @@
-"""Which albums are for training and which for validation: by a hash of their names. Published scores rest on it."""
+"""The split of albums into training and validation, by a hash of their names. Published scores depend on it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -21,5 +21,5 @@ def held_out(albums: Iterable[str], share: float) -> set[str]:
 
 
 def _hash(album: str) -> float:
-    """In [0, 1), evenly spread, the same everywhere and always."""
+    """A number in [0, 1), uniform over names, the same on every machine."""
     return int.from_bytes(hashlib.sha256(album.encode("utf-8", "surrogateescape")).digest()[:6], "big") / 2**48

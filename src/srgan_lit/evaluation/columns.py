@@ -1,4 +1,4 @@
-"""The columns of a table: what is computed from a picture's SR, HR and LR images, and how it is shown.
+"""The columns of a table: how each is computed from a picture's SR, HR and LR images, and how it is shown.
 
 A new one goes here alone: files, the report and the table of runs show what they are given.
 """

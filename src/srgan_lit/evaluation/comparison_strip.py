@@ -22,7 +22,7 @@ class Column(NamedTuple):
 
 
 def draw(columns: Sequence[Column], box: hardest_boxes.Box, *, column_px: int = 400) -> Image.Image:
-    """Draw one column per picture: its name, the whole with ``box`` marked, the box enlarged, its caption.
+    """Draw one column per picture: its name, the whole picture with ``box`` marked, the box enlarged, its caption.
 
     The pictures have one size; they are bicubic, the models and the original, from left to right.
     ``column_px`` is the width of each.

@@ -1,4 +1,4 @@
-"""What VGG sees of a picture: its feature maps as a grid, and how far SR is from HR in each layer."""
+"""VGG's feature maps of a picture as a grid, and the distance of SR from HR in each layer."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where in a picture to look closer: the regions with the largest error."""
+"""The regions of a picture with the largest error, to be shown enlarged."""
 
 from collections.abc import Collection
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a picture scores, on tensors: PSNR and SSIM in named protocols, and two measures that need no weights.
+"""Scores of pictures, on tensors: PSNR and SSIM in named protocols, and two measures that need no weights.
 No accumulating, no logging.
 
 A protocol says what is compared, so that a number can be reproduced:

@@ -29,7 +29,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model on one data set. ``failed`` says of every picture that was not scored why."""
+    """One model on one data set. ``failed``: by picture, why it was not scored."""
 
     model: str
     dataset: str

@@ -1,1 +1,1 @@
-"""What the networks minimise: of pixels, of VGG's features, of each other's game."""
+"""Pixel losses, the perceptual loss and the adversarial losses."""

@@ -1,4 +1,4 @@
-"""What the two networks minimise of each other's game (Ledig et al. 2017, section 2.2.2, and its variants).
+"""The adversarial losses of both networks (Ledig et al. 2017, section 2.2.2, and variants).
 
 One row of ``KINDS`` is a whole game: both losses, and the bounds by which the alarms judge it. Every function takes
 logits (B, 1) of whole batches and returns a scalar in float32, whatever the precision of its input.

@@ -1,11 +1,11 @@
-"""Losses of pixels: whole batches in, a scalar in float32 out, whatever the precision of the input."""
+"""Pixel losses. They take whole batches and return a scalar in float32, whatever the precision of the input."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def pixel_loss(sr: Tensor, hr: Tensor, kind: str) -> Tensor:
-    """Mean over pixels of a difference of images in [0, 1].
+    """Mean over pixels of the difference of two images in [0, 1].
 
     ``mse`` (the paper's), ``l1``, or ``charbonnier`` sqrt(d² + 1e-6) (Lai et al. 2017).
 

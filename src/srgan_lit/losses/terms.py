@@ -33,7 +33,7 @@ def _perceptual(update: Update) -> Tensor:
 
 
 def _adversarial(update: Update) -> Tensor:
-    """The discriminator learns nothing of it."""
+    """The adversarial loss; the discriminator gathers no gradients from it."""
     with frozen(update.discriminator):
         real = update.discriminator(update.hr) if adversarial.game(update.adversarial).compares else None
         return adversarial.generator_loss(update.discriminator(update.sr), kind=update.adversarial, real=real)

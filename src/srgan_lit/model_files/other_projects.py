@@ -1,9 +1,9 @@
-"""Generators of other projects: recognised by the names of their tensors, brought to ours, exactly.
+"""Generators of other projects: recognised by the names of their tensors and converted exactly.
 
-Every project in ``foreign_names`` trained the same network (SRResNet with BatchNorm) under other names and with small
-deviations, each of which has an exact equivalent: a missing bias is zero, a bias before a BatchNorm moves its
-mean, ReLU is PReLU with slope 0, another epsilon moves the variance, a BatchNorm after an upsampling
-convolution folds into it. The ranges of input and output go into the file's metadata (see ``checkpoint``).
+Every project in ``other_projects_names`` trained the same network (SRResNet with BatchNorm) under other names and
+with small deviations, each of which has an exact equivalent: a missing bias is zero, a bias before a BatchNorm moves
+its mean, ReLU is PReLU with slope 0, another epsilon moves the variance, a BatchNorm after an upsampling convolution
+folds into it. The ranges of input and output go into the file's metadata (see ``generator_file``).
 
 Nothing in a file is executed: pickles are read with torch's restricted loading only.
 """
@@ -122,7 +122,7 @@ def _renumbered(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _ours(project: Project, name: str) -> str | None:
-    """Our name for a tensor of theirs: None if the project has no such tensor."""
+    """This package's name for a project's tensor; None if the project has no such tensor."""
     module, _, kind = name.rpartition(".")
     for pattern, ours in project.names.items():
         if found := re.fullmatch(pattern, module):

@@ -1,6 +1,6 @@
 """How other projects name the parts of SRResNet, and what tells other networks from it. Only tables.
 
-Read from the projects' public sources. What is done with them: ``foreign.py``.
+Read from the projects' public sources. ``other_projects.py`` uses them.
 """
 
 from dataclasses import dataclass

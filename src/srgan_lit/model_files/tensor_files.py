@@ -1,4 +1,4 @@
-"""Files of tensors from anywhere: nothing in them is executed, and none takes more memory than it has bytes."""
+"""Reading untrusted tensor files: nothing in them is executed, and a short file cannot claim much memory."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""Where VGG's trained weights come from: torchvision's download, or a file."""
+"""VGG's trained weights: torchvision's download, or a file."""
 
 from pathlib import Path
 

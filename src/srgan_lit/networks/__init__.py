@@ -1,1 +1,1 @@
-"""SRResNet, the discriminator and VGG: layers and their weights' start. No files, no losses."""
+"""SRResNet, the discriminator and VGG: their layers and initial weights. No files, no losses."""

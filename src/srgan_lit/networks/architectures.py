@@ -49,7 +49,7 @@ ARCHITECTURES = {
 
 
 def architecture(config: ModelConfig) -> Architecture:
-    """The row that ``model.name`` says.
+    """The row of the table that ``model.name`` names.
 
     Raises:
         UsageError: there is none, or another value of ``model`` means nothing to it.
@@ -84,7 +84,7 @@ def build(config: ModelConfig) -> nn.Module:
 
 
 def name_of(network: nn.Module) -> str:
-    """What a file calls this kind of generator: the row's name, or that of a class that is not in the table."""
+    """The name of this kind of generator in files: the row's, or the name of a class that is not in the table."""
     kind = type(network)
     ours = (name for name, row in ARCHITECTURES.items() if row.network is kind)
     return next(ours, f"{kind.__module__}.{kind.__qualname__}")

@@ -1,4 +1,4 @@
-"""What a new generator's weights start as, beside torch's random ones."""
+"""Initial weights of a generator, other than torch's random ones."""
 
 import numpy as np
 import torch

@@ -1,7 +1,7 @@
 """The generator: SRResNet (Ledig et al. 2017, figure 4), and nothing else.
 
 No losses, no files, no clamping. Images are RGB in [0, 1]; the output is unclamped, because losses need
-the gradient where it overshoots: whoever writes or scores it clamps.
+the gradient where it overshoots. Code that writes or scores it clamps.
 """
 
 import functools
@@ -53,14 +53,14 @@ class UpsampleStage(nn.Module):
 
 
 class Tail(nn.Conv2d):
-    """The last convolution, of an image that still is to be shuffled: (B, 4C, h, w) -> (B, 3, 2h, 2w).
+    """The last PixelShuffle and convolution: (B, 4C, h, w) -> (B, 3, 2h, 2w).
 
     On a processor it runs before the shuffle, as a convolution to 12 channels at half the resolution: processors
     compute 8 or 16 channels at once, of which the 3 at the full resolution would leave most idle.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve PixelShuffle(2) of ``x``, in whichever way is faster."""
+        """Return the convolution of PixelShuffle(2) of ``x``, computed in the order that is faster here."""
         if x.device.type != "cpu" or torch.compiler.is_exporting() or torch.jit.is_tracing():
             return super().forward(F.pixel_shuffle(x, 2))
         assert self.bias is not None

@@ -63,7 +63,7 @@ def _chunks(images: int, rows: int, columns: int, wanted: int) -> Iterator[tuple
 
 
 def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None = None) -> Tensor:
-    """As ``F.conv2d(x, weight, bias, padding=1)``, to rounding; no gradients.
+    """Compute ``F.conv2d(x, weight, bias, padding=1)``, equal to rounding. No gradients.
 
     Args:
         x: (B, inputs, H, W), float32 or float64, channels_last for speed.

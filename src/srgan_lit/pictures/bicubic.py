@@ -84,7 +84,7 @@ def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 
 
 def crop_to_multiple(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Return (H, W[, C]) cut at the bottom and right to multiples of ``scale``: what an LR image is made from."""
+    """Return (H, W[, C]) cut at the bottom and right to multiples of ``scale``: as LR images are made from."""
     height, width = pixels.shape[:2]
     return pixels[: height - height % scale, : width - width % scale]
 

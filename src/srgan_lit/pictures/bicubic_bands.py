@@ -1,4 +1,4 @@
-"""Bicubic resizing of a picture that comes in bands, from top to bottom: it need never be whole in memory.
+"""Bicubic resizing of a picture that comes in bands, from top to bottom: it is never whole in memory.
 
 The same definition as ``bicubic.py``, to the last bit, for uint8; for uint16 it rounds to that, for floating point not
 at all. Transparent pictures are resized with their colours weighted by their alpha: what hides has no colour.

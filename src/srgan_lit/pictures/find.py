@@ -1,4 +1,4 @@
-"""Which files a folder holds: the one walk that training, testing and enlarging share. No Pillow."""
+"""The files of a folder: training, testing and enlarging share this walk. No Pillow."""
 
 import os
 from pathlib import Path, PurePath

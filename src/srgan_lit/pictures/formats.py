@@ -1,6 +1,6 @@
-"""The picture formats: how their files are called, what each holds, and how Pillow saves it. No Pillow here.
+"""The picture formats: the suffixes of their files, what each holds, and how Pillow saves it. No Pillow here.
 
-A row is all that a format of Pillow's takes. PNG, JPEG and TIFF have writers of their own in ``full_files``.
+A new format that Pillow reads and writes is one row. PNG, JPEG and TIFF have writers of their own in ``full_files``.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""PIL images to pixel arrays and back, nothing lost that an array can hold. No torch, no files.
+"""PIL images to pixel arrays and back, without loss of depth or alpha. No torch, no files.
 
 An array is (H, W, C), uint8 or uint16; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
 """

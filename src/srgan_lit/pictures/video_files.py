@@ -167,7 +167,7 @@ class _Writer:
             self.copy(packet)
 
     def copy(self, packet: Any) -> None:
-        """Sound or subtitles, as they are."""
+        """Copy a packet of sound or subtitles unchanged."""
         if packet.dts is None:  # what ends a stream
             return
         if self._stream is None:
@@ -216,7 +216,7 @@ class _Writer:
         self._result.mux(self._stream.encode(made))
 
     def finish(self) -> None:
-        """What the encoder still holds."""
+        """Write what the encoder still holds."""
         if self._stream is None:
             raise SRGANError("no frame in it")
         self._result.mux(self._stream.encode(None))

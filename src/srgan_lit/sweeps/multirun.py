@@ -1,4 +1,4 @@
-"""Many trainings by one command: what a failed one does to the others (nothing), and the table at the end. No torch."""
+"""Many trainings by one command. One that fails does not stop the others; a table ends them. No torch."""
 
 import importlib.metadata
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Multirun(Callback):
-    """Hydra's callback, named in ``conf/train.yaml``: refuse what no job could mend, before the first one."""
+    """Hydra's callback, named in ``conf/train.yaml``: refuse, before the first job, what would fail in every job."""
 
     folder: ClassVar[Path | None] = None  # of the multirun that this process leads
 
@@ -86,7 +86,7 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
 def conclude() -> int:
     """After a multirun, print its table and write it, and name what failed. Returns the exit status: 1 if a job failed.
 
-    After anything else it does nothing.
+    Without a multirun it does nothing and returns 0.
     """
     folder = Multirun.folder
     found = run_table.read([folder]) if folder else []

@@ -1,4 +1,4 @@
-"""Weights & Biases and TensorBoard beside metrics.csv: never able to stop a training.
+"""Weights & Biases and TensorBoard beside metrics.csv. They cannot stop a training.
 
 Each is imported only when ``logger`` asks for it.
 """
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Dashboard(Logger):
-    """A service that shows curves, pictures and alarms. The first time that it fails is said, and is its last."""
+    """A service that shows curves, pictures and alarms. Its first failure is logged, and ends its use."""
 
     title: str
 
@@ -46,7 +46,7 @@ class Dashboard(Logger):
         return self._service.version
 
     def attempt(self, act: Callable[[], Any]) -> None:
-        """Do it, unless the service has failed before."""
+        """Call ``act``, unless the service has failed before."""
         if self._failed:
             return
         try:
@@ -61,14 +61,14 @@ class Dashboard(Logger):
         self.attempt(lambda: self._service.log_metrics(metrics, step))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Lightning's; the configuration was shown when the service started."""
+        """Do nothing: the configuration was shown when the service started."""
 
     def save(self) -> None:
         """Write what is buffered."""
         self.attempt(self._service.save)
 
     def finalize(self, status: str) -> None:
-        """The end of the training."""
+        """Tell the service that the training has ended."""
         self.attempt(lambda: self._service.finalize(status))
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Dashboard(Logger):
 
     @abstractmethod
     def alarm(self, title: str, text: str, iteration: int) -> None:
-        """Tell whoever watches."""
+        """Send an alarm to whoever watches."""
 
     def result(self, path: Path) -> None:
         """Keep the generator file, where the service keeps files."""
@@ -89,7 +89,7 @@ class Wandb(Dashboard):
     title = "W&B"
 
     def show(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
-        """As one list of captioned pictures."""
+        """Show them as one list of captioned pictures."""
         self.attempt(
             lambda: self._service.log_image(
                 f"val/{panel}", list(pictures.values()), step=iteration, caption=list(pictures)
@@ -97,11 +97,11 @@ class Wandb(Dashboard):
         )
 
     def alarm(self, title: str, text: str, iteration: int) -> None:
-        """By mail or chat, as the account is set."""
+        """Send an alert, by mail or chat as the account is set."""
         self.attempt(lambda: self._service.experiment.alert(title=title, text=text, level="WARN"))
 
     def result(self, path: Path) -> None:
-        """As an artifact of the run."""
+        """Keep the generator file as an artifact of the run."""
         self.attempt(lambda: self._upload(path))
 
     def _upload(self, path: Path) -> None:
@@ -119,7 +119,7 @@ class TensorBoard(Dashboard):
     title = "TensorBoard"
 
     def show(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
-        """Each under its own name."""
+        """Show each picture under its own name."""
         self.attempt(lambda: self._add(panel, pictures, iteration))
 
     def _add(self, panel: str, pictures: Mapping[str, Image.Image], iteration: int) -> None:
@@ -127,7 +127,7 @@ class TensorBoard(Dashboard):
             self._service.experiment.add_image(f"val/{panel}/{name}", np.asarray(picture), iteration, dataformats="HWC")
 
     def alarm(self, title: str, text: str, iteration: int) -> None:
-        """As a text."""
+        """Write the alarm as a text."""
         self.attempt(lambda: self._service.experiment.add_text("alarm", f"**{title}**: {text}", iteration))
 
 

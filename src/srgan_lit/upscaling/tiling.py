@@ -1,4 +1,4 @@
-"""Exact tiling of anything that maps an image to one ``scale`` times the size. Imports nothing of ours.
+"""Exact tiling of anything that maps an image to one ``scale`` times the size. Imports nothing from this package.
 
 A convolutional network's output pixel depends on input pixels within a fixed radius. A tile that is computed
 with a margin (halo) of that radius, which is then cut off, equals the same part of the whole result: there is

@@ -1,4 +1,4 @@
-"""What is scored: anything that takes LR pixels and gives SR pixels. No files, no command line."""
+"""What scoring takes: anything that turns LR pixels into SR pixels. No files, no command line."""
 
 from typing import Protocol
 

@@ -42,7 +42,7 @@ class StopOnSignal(Callback):
 
     @property
     def signals(self) -> list[int]:
-        """Those that are listened to."""
+        """The signals that stop a training here."""
         requeue = [signal.SIGUSR1, signal.SIGUSR2] if "SLURM_JOB_ID" in os.environ else []
         return [signal.SIGTERM, signal.SIGINT, *requeue]
 
