@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from srgan_lit.networks.srresnet import Generator
     from srgan_lit.training.module import SRGANModule
     from srgan_lit.upscaling.engine import enlarge
+    from srgan_lit.upscaling.target_sizes import TargetSize
 
 _HOME = {
     "load_generator": "model_files.generator_file",
@@ -23,9 +24,13 @@ _HOME = {
     "SRDataModule": "data.datamodule",
     "SRGANModule": "training.module",
     "enlarge": "upscaling.engine",
+    "TargetSize": "upscaling.target_sizes",
 }
 
-__all__ = ["Generator", "SRDataModule", "SRGANModule", "__version__", "enlarge", "load_generator", "save_generator"]
+__all__ = [
+    "Generator", "SRDataModule", "SRGANModule", "TargetSize", "__version__", "enlarge", "load_generator",
+    "save_generator",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

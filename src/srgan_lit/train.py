@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srgan_lit import __version__
 from srgan_lit.config.composition import CONF, configuration, help_text
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ def main() -> None:
     """Console entry: one-line refusals, exit status 2 for wrong usage and 1 for what failed."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.stdout.write(help_text() + "\n")
+        return
+    if "--version" in sys.argv[1:]:  # Hydra would say its own
+        sys.stdout.write(f"srgan_lit {__version__}\n")
         return
     import hydra
 

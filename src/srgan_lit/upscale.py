@@ -1,34 +1,25 @@
 """Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``. In a program: ``srgan_lit.enlarge``."""
 
 import argparse
-import glob
-import os
-import signal
+import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line, machine_errors
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.pictures import find, formats, video_files
+from srgan_lit.common.progress import Progress, duration
+from srgan_lit.pictures import formats, video_files
+from srgan_lit.upscaling.plan import Job, Plan, plan
+from srgan_lit.upscaling.target_sizes import TargetSize
 
 if TYPE_CHECKING:
     from srgan_lit.upscaling.engine import Enlarger
 
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One picture or video: from where to where."""
-
-    source: Path
-    target: Path
-
-    @property
-    def video(self) -> bool:
-        """Whether it is one."""
-        return self.source.suffix.lower() in video_files.RESULTS
+_LARGE_MEGAPIXELS = 100  # of a result: told before it is made, with how to have less
+_LONG_SECONDS = 60
+_NAMED = 5  # files passed over that are named
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,12 +37,28 @@ def build_parser() -> argparse.ArgumentParser:
         help="picture, video, glob pattern, or folder (searched wholly, for pictures alone)",
     )
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="OUT", help="folder; or a file, for one picture or video"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder; or a file, for one picture or video (default: photo_x4.png beside photo.png, photos_x4/ beside "
+        "photos/)",
+    )
+    parser.add_argument(
+        "--suffix", metavar="TEXT", help="put after the name of each result (default: _x4 where there is no -o)"
     )
     parser.add_argument(
         "--model",
         help="bundled name, .safetensors, run directory, .ckpt, or bicubic (default: srgan, or srresnet without it)",
     )
+    sizes = parser.add_argument_group(
+        "size", "by the model's own scale (x4), reduced by bicubic to what is asked for; nothing is invented for it"
+    )
+    sizes.add_argument("--scale", type=_positive, metavar="X", help="times height and width, up to the model's own")
+    sizes.add_argument("--width", type=_pixels, metavar="PX", help="of the result; the height follows")
+    sizes.add_argument("--height", type=_pixels, metavar="PX", help="likewise; with --width: fit into both")
+    sizes.add_argument("--max-side", type=_pixels, metavar="PX", help="no side longer than that")
+    sizes.add_argument("--megapixels", type=_positive, metavar="N", help="no more than so many million pixels")
     parser.add_argument(
         "--fidelity",
         type=_fraction,
@@ -63,9 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations; 8 times slower")
     parser.add_argument(
         "--format",
-        choices=sorted(suffix[1:] for suffix in formats.BY_SUFFIX),
-        help="of pictures (default: each input's)",
+        choices=sorted(suffix[1:] for suffix in formats.WRITTEN),
+        help="of pictures (default: each input's; of HEIC, jpg)",
     )
+    parser.add_argument(
+        "--quality", type=_quality, metavar="1..100", help="of JPEG (default: 95), WebP (95) and AVIF (90)"
+    )
+    parser.add_argument("--lossless", action="store_true", help="WebP without loss; other lossy formats are refused")
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument("--overwrite", action="store_true", help="replace results that exist (default: refuse)")
     exists.add_argument("--skip-existing", action="store_true", help="leave results that exist, do the others")
@@ -85,10 +96,35 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1; half is 0.5, or 50%")
     return value
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels, such as 1920")
+    return int(text)
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and 100")
+    return int(text)
 
 
 def _tile(text: str) -> str | int:
@@ -99,95 +135,38 @@ def _tile(text: str) -> str | int:
     return int(text)
 
 
-def plan(
-    inputs: Sequence[str],
-    output: Path,
-    *,
-    suffix: str | None = None,
-    overwrite: bool = False,
-    skip_existing: bool = False,
-) -> tuple[list[Job], list[str]]:
-    """What to do, in order, and what cannot be done (one line each). Nothing is read or written yet.
-
-    Raises:
-        UsageError: two results would have the same name, a result would replace its own input, or one exists
-            and neither ``overwrite`` nor ``skip_existing`` was given.
-    """
-    jobs: list[Job] = []
-    failures: list[str] = []
-    results = {*formats.BY_SUFFIX, *video_files.RESULTS.values()}
-    to_file = output.suffix.lower() in results and not output.is_dir()
-    for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            found = [(file, file.relative_to(path)) for file in find.pictures(path, besides=output)]
-            if not found:
-                failures.append(f"{given}: no pictures in this folder")
-        elif path.exists():
-            found = [(path, Path(path.name))]
-        else:
-            matches = sorted(Path(match) for match in glob.glob(given, recursive=True) if Path(match).is_file())  # noqa: PTH207
-            found = [(match, Path(match.name)) for match in matches]
-            if not found:
-                failures.append(f"{given}: no such file")
-        for source, name in found:
-            wanted = name.with_suffix(video_files.RESULTS.get(name.suffix.lower()) or suffix or name.suffix)
-            if wanted.suffix.lower() not in results:
-                failures.append(f"{source}: not the name of a picture; with --format png it is tried all the same")
-                continue
-            jobs.append(Job(source=source, target=output if to_file else output / wanted))
-    if to_file and len(jobs) > 1:
-        raise UsageError(f"{len(jobs)} pictures cannot all become {output}: give a folder")
-    if to_file and suffix and output.suffix.lower() != suffix:
-        raise UsageError(f"--format {suffix[1:]} contradicts the name {output}")
-    for job in jobs:
-        if job.video == (formats.is_picture(job.target)):
-            raise UsageError(f"{job.source} cannot become {job.target}: a video becomes a video, a picture a picture")
-    _refuse_clashes(jobs)
-    existing = [job for job in jobs if job.target.exists()]
-    if existing and not overwrite and not skip_existing:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UsageError(f"{existing[0].target} exists{more}: add --skip-existing or --overwrite")
-    if skip_existing:
-        jobs = [job for job in jobs if job not in existing]
-    return jobs, failures
-
-
-def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    by_target: dict[str, Job] = {}
-    for job in jobs:
-        if job.target.exists() and job.target.samefile(job.source):
-            raise UsageError(f"{job.target} is the input itself: give another -o")
-        # Case-insensitive: some file systems are.
-        other = by_target.setdefault(os.path.normcase(job.target).lower(), job)
-        if other is not job:
-            raise UsageError(f"{other.source} and {job.source} would both become {job.target}: do them apart")
-
-
-def _videos_below(folder: Path, *, besides: Path) -> int:
-    return sum(path.suffix.lower() in video_files.RESULTS for path in find.files(folder, besides=besides))
-
-
 def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
-    suffix = f".{arguments.format}" if arguments.format else None
-    jobs, failures = plan(
+    size = TargetSize(
+        scale=arguments.scale,
+        width=arguments.width,
+        height=arguments.height,
+        max_side=arguments.max_side,
+        megapixels=arguments.megapixels,
+    )
+    enlarger = _enlarger(arguments) if arguments.output is None and not size else None  # whose scale is in the names
+    planned = plan(
         arguments.inputs,
         arguments.output,
-        suffix=suffix,
+        addition=_addition(arguments, size, enlarger),
+        suffix=f".{arguments.format}" if arguments.format else None,
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
     )
+    _check_saving(planned, arguments)
+    failures = planned.failures
     done = 0
-    if jobs:
-        from tqdm import tqdm
-
-        enlarger = _enlarger(arguments)
-        with tqdm(jobs, unit="picture", disable=None, dynamic_ncols=True) as progress:
-            for job in progress:
-                progress.set_postfix_str(job.source.name, refresh=False)
+    if planned.jobs:
+        enlarger = enlarger or _enlarger(arguments)
+        pixels = _survey(planned, enlarger, size, max_pixels=int(arguments.max_megapixels * 1e6))
+        with Progress(sum(pixels.values()), unit="px") as progress:
+            for number, job in enumerate(planned.jobs, start=1):
+                progress.at(f"{job.source.name} ({number} of {len(planned.jobs)})")
                 try:
-                    (_do_video if job.video else _do)(job, enlarger, arguments)
+                    if job.video:
+                        _do_video(job, enlarger, arguments, size)
+                    else:
+                        _do(job, enlarger, arguments, size, progress)
                     done += 1
                 except (SRGANError, OSError, MemoryError) as error:
                     if arguments.debug:
@@ -197,24 +176,109 @@ def run(arguments: argparse.Namespace) -> int:
                     )
     for failure in failures:
         command_line.complain(failure)
-    if left := sum(_videos_below(Path(given), besides=arguments.output) for given in arguments.inputs):
-        command_line.complain(f"{left} videos in folders were left alone, which take long: name those that are meant")
-    print(f"{done} enlarged, {len(failures)} failed: {arguments.output}")  # noqa: T201
+    if planned.passed_over:
+        command_line.complain(_passed_over(planned))
+    counts = [f"{done} enlarged", f"{len(failures)} failed"]
+    counts += [f"{len(planned.passed_over)} passed over"] if planned.passed_over else []
+    where = arguments.output or ", ".join(sorted({str(job.target.parent) for job in planned.jobs})) or "nothing written"
+    print(f"{', '.join(counts)}: {where}")  # noqa: T201
     return 1 if failures else 0
+
+
+def _addition(arguments: argparse.Namespace, size: TargetSize, enlarger: "Enlarger | None") -> str:
+    """What is put after the name of each result."""
+    if arguments.suffix is not None:
+        if "/" in arguments.suffix or "\\" in arguments.suffix or "\0" in arguments.suffix:
+            raise UsageError(f"--suffix {arguments.suffix} is no part of a file's name: it names a folder")
+        return str(arguments.suffix)
+    if arguments.output is not None:
+        return ""
+    if enlarger is not None:
+        return f"_x{enlarger.scale}"
+    return f"_x{size.scale:g}" if size == TargetSize(scale=size.scale) else "_large"
+
+
+def _check_saving(planned: Plan, arguments: argparse.Namespace) -> None:
+    """Refuse --quality and --lossless where they have no effect, or cannot have the one that is meant."""
+    kinds = [formats.WRITTEN[job.target.suffix.lower()] for job in planned.jobs if not job.video]
+    if arguments.quality is not None and arguments.lossless:
+        raise UsageError("--quality and --lossless contradict each other: give one of them")
+    if arguments.quality is not None and kinds and not any(kind.lossy for kind in kinds):
+        raise UsageError(f"--quality says nothing of {_names(kinds)}, which loses nothing: leave it out")
+    lossy = [kind for kind in kinds if (kind.lossy and not kind.lossless) or kind.name == "GIF"]
+    if arguments.lossless and lossy:
+        raise UsageError(f"--lossless: {_names(lossy)} always loses something; take --format png, tiff or webp")
+
+
+def _names(kinds: Sequence[formats.Format]) -> str:
+    return " and ".join(sorted({kind.name for kind in kinds}))
+
+
+def _survey(planned: Plan, enlarger: "Enlarger", size: TargetSize, *, max_pixels: int) -> dict[Job, int]:
+    """Input pixels of each picture, all its frames together, by its header; says what will be large or take long."""
+    from srgan_lit.pictures import full_files
+
+    pixels: dict[Job, int] = {}
+    large: list[str] = []
+    after_all = 0
+    for job in planned.jobs:
+        if job.video:
+            continue
+        try:
+            height, width, frames = full_files.size_of(job.source)
+            after = size.of(height, width, own_scale=enlarger.scale)
+        except (SRGANError, OSError, MemoryError):
+            continue  # told when its turn comes
+        if height * width > max_pixels:
+            continue
+        pixels[job] = height * width * frames
+        after_all += after[0] * after[1] * frames
+        if after[0] * after[1] > _LARGE_MEGAPIXELS * 1e6 and not size:
+            millions = after[0] * after[1] / 1e6
+            large.append(
+                f"{job.source}: {width}x{height} becomes {after[1]}x{after[0]}, {millions:.0f} megapixels; for less: "
+                f"--scale {enlarger.scale / 2:g} ({millions / 4:.0f} megapixels), or --megapixels 50"
+            )
+    if large:
+        command_line.complain(large[0] + (f" (so do {len(large) - 1} more)" if len(large) > 1 else ""))
+    # Every picture costs a little, too, which this leaves out.
+    seconds = sum(pixels.values()) * _trial(enlarger) if sum(pixels.values()) > 1e6 else 0
+    if seconds > _LONG_SECONDS:
+        before = sum(pixels.values()) / 1e6
+        command_line.complain(
+            f"{len(pixels)} {'pictures' if len(pixels) > 1 else 'picture'}, {before:.0f} megapixels that become "
+            f"{after_all / 1e6:.0f}: about {duration(seconds)} on this machine"
+        )
+    return pixels
+
+
+def _trial(enlarger: "Enlarger") -> float:
+    from srgan_lit.upscaling import engine
+
+    return engine.seconds_per_pixel(enlarger)
+
+
+def _passed_over(planned: Plan) -> str:
+    """Which files were not meant, and why, in one line."""
+    reasons: list[str] = []
+    for why, files in itertools.groupby(sorted(planned.passed_over, key=lambda each: each[1]), lambda each: each[1]):
+        names = [path.name for path, _ in files]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        reasons.append(f"{', '.join(names[:_NAMED])}{more} ({why})")
+    count = len(planned.passed_over)
+    return f"{count} {'files' if count > 1 else 'file'} passed over: {'; '.join(reasons)}"
 
 
 def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
     from srgan_lit.common import cpu_instructions
-    from srgan_lit.model_files import generator_file
-    from srgan_lit.upscaling import engine, picture_frames
+    from srgan_lit.upscaling import engine, named_models
 
     device = engine.pick_device(arguments.device)
     if device.type == "cpu" and cpu_instructions.emulates(engine.PRECISIONS[arguments.precision]):
         command_line.complain(
             f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster"
         )
-    model = arguments.model or generator_file.bundled(picture_frames.default_model())
-    generator = picture_frames.load(model, fidelity=arguments.fidelity)
+    generator = named_models.load(arguments.model or named_models.default_file(), fidelity=arguments.fidelity)
     return engine.Enlarger(
         generator,
         device=device,
@@ -224,55 +288,56 @@ def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
     )
 
 
-def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
+def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace, size: TargetSize, progress: Progress) -> None:
     from srgan_lit.pictures import full_files
     from srgan_lit.upscaling import picture_frames
 
-    with (
-        full_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened,
-        tqdm(unit="px", unit_scale=True, leave=False, disable=None, dynamic_ncols=True) as progress,
-    ):
+    saving = full_files.Saving(quality=arguments.quality, lossless=arguments.lossless)
+    with full_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened:
         frames = picture_frames.frames(
             opened,
             enlarger,
             job.target.suffix.lower(),
+            size=size,
+            lossless=arguments.lossless,
             tile=arguments.tile,
-            on_frame=lambda _, pixels: progress.reset(pixels.shape[0] * pixels.shape[1]),
-            on_progress=progress.update,
+            on_frame=lambda _, pixels: None,
+            on_progress=progress.add,
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        full_files.write(job.target, frames, opened.info)
+        full_files.write(job.target, frames, opened.info, saving=saving)
+        if lost := full_files.colours_lost(opened.info, job.target.suffix.lower()):
+            command_line.complain(f"{job.target}: {lost}")
 
 
-def _do_video(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace) -> None:
+def _do_video(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace, size: TargetSize) -> None:
     import numpy as np
-    from tqdm import tqdm
+    from numpy.typing import NDArray
 
     from srgan_lit.upscaling import engine
 
+    def enlarged(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        height, width = size.of(*pixels.shape[:2], own_scale=enlarger.scale)
+        even = max(height // 2 * 2, 2), max(width // 2 * 2, 2)  # chroma is kept for pixels two by two
+        return np.concatenate(list(engine.bands(pixels, enlarger, size=even, tile=arguments.tile)))
+
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(unit="frame", leave=False, disable=None, dynamic_ncols=True) as progress:
+    with Progress(0, unit="frame") as progress:
+        progress.at(job.source.name)
         lacking = video_files.enlarge(
             job.source,
             job.target,
-            lambda pixels: np.concatenate(list(engine.bands(pixels, enlarger, tile=arguments.tile))),
+            enlarged,
             max_pixels=int(arguments.max_megapixels * 1e6),
-            on_start=progress.reset,
-            on_frame=progress.update,
+            on_start=progress.expect,
+            on_frame=lambda: progress.add(1),
         )
     if lacking:
         command_line.complain(f"{job.target}: without what a video result cannot take over: {', '.join(lacking)}")
 
 
-def _terminate(*_: object) -> None:
-    raise KeyboardInterrupt  # so that a polite kill, too, leaves no temporary file behind
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-upscale``."""
-    signal.signal(signal.SIGTERM, _terminate)
     return command_line.run(build_parser, run, argv)
 
 

@@ -248,7 +248,8 @@ def test_good_pictures_among_hostile_ones_in_a_real_process(tmp_path: Path, mode
     assert process.stderr is not None
     said = process.stderr.read()
     assert process.returncode == 1, said
-    assert len(said.splitlines()) == len(bad), said
+    assert len(said.splitlines()) == len(bad) + 1, said
+    assert said.splitlines()[-1] == "1 file passed over: notes.txt (no picture by its name)"
     for name in bad:
         assert sum(name in line for line in said.splitlines()) == 1, name
     results = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}

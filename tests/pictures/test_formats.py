@@ -11,7 +11,7 @@ from srgan_lit.pictures import find, formats, full_files
 from srgan_lit.pictures.full_files import Frame, Info
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-SUFFIXES = sorted(formats.BY_SUFFIX)
+SUFFIXES = sorted(formats.WRITTEN)
 
 
 def written(path, pixels, *, frames=1, scale=1):

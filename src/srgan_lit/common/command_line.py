@@ -1,14 +1,19 @@
 """What the file-taking commands share: one-line errors, exit statuses, ``--debug``.
 
-Exit status: 0 all done; 1 something failed (the rest was done); 2 wrong usage; 130 interrupted. A command's
-module builds its parser without importing torch, so that ``--help`` answers at once.
+Exit status: 0 all done; 1 something failed (the rest was done); 2 wrong usage; 130 interrupted, 143 and 129 ended by
+SIGTERM and SIGHUP. A command's module builds its parser without importing torch, so that ``--help`` answers at once.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
+from srgan_lit import __version__
 from srgan_lit.common import machine_errors
 from srgan_lit.common.errors import SRGANError
 
@@ -22,6 +27,7 @@ def parser(command: str, description: str, *, epilog: str | None = None) -> argp
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    made.add_argument("--version", action="version", version=f"srgan_lit {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
 
@@ -30,6 +36,34 @@ def complain(message: object) -> None:
     """Print one line to stderr, whatever line breaks and control characters the message holds."""
     line = " ".join(str(message).split())
     print("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line), file=sys.stderr)  # noqa: T201
+
+
+class Ended(KeyboardInterrupt):
+    """A polite kill: what runs is unwound as for Ctrl-C, so that no temporary file is left behind."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise Ended(number)
+
+
+@contextlib.contextmanager
+def _ended_politely() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise ``Ended`` meanwhile; what nohup ignores stays ignored."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(
@@ -42,7 +76,11 @@ def run(
     # Huge pages for torch's large tensors on a CPU: a picture is enlarged in 6 % less time.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
-        return command(arguments)
+        with _ended_politely():
+            return command(arguments)
+    except Ended as ended:
+        complain(f"ended by {ended}")
+        return 128 + ended.number
     except KeyboardInterrupt:
         complain("interrupted")
         return 130

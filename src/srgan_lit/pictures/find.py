@@ -3,7 +3,7 @@
 import os
 from pathlib import Path, PurePath
 
-from srgan_lit.pictures import formats
+from srgan_lit.pictures import formats, video_files
 
 
 def hidden(path: PurePath) -> bool:
@@ -33,3 +33,17 @@ def files(folder: Path, *, besides: Path | None = None) -> list[Path]:
 def pictures(folder: Path, *, besides: Path | None = None) -> list[Path]:
     """Those of ``files`` that are called like pictures."""
     return [path for path in files(folder, besides=besides) if formats.is_picture(path)]
+
+
+def others(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str]]:
+    """The rest of ``files``, and of each why it is no picture to work on."""
+    rest = [path for path in files(folder, besides=besides) if not formats.is_picture(path)]
+    return [(path, _why_not(path.suffix.lower())) for path in rest]
+
+
+def _why_not(suffix: str) -> str:
+    if suffix in video_files.RESULTS:
+        return "a video, which takes long: name it if it is meant"
+    if suffix in formats.OTHERS:
+        return f"{suffix[1:]} is not read: save it as png or jpg"
+    return "no picture by its name"

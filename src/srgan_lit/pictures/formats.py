@@ -16,6 +16,7 @@ class Format:
         name: Pillow's.
         suffixes: of its files, lower case; the first is the usual one. Without any, a file is read whatever it is
             called, and none is written.
+        becomes: the suffix of a result, where files of this format are read and not written.
         frames: holds several (an animation, or the pages of a TIFF).
         deep: holds 16 bits.
         alpha: holds transparency.
@@ -24,10 +25,15 @@ class Format:
         options: Pillow's, for saving.
         animation_options: more of them, for saving an animation.
         lossless: Pillow's option of this name: a lossless file stays one.
+        lossy: Pillow's option ``quality``, 1 to 100.
+        bytes_per_pixel: that a picture (of an animation: a frame) takes in memory while it is written, as measured; 0
+            where it is written in bands.
+        bytes_per_pixel_lossless: likewise, of a lossless file.
     """
 
     name: str
     suffixes: tuple[str, ...] = ()
+    becomes: str = ""
     frames: bool = False
     deep: bool = False
     alpha: bool = True
@@ -36,6 +42,9 @@ class Format:
     options: dict[str, Any] = field(default_factory=dict)
     animation_options: dict[str, Any] = field(default_factory=dict)
     lossless: bool = False
+    lossy: bool = False
+    bytes_per_pixel: int = 0
+    bytes_per_pixel_lossless: int = 0
 
 
 _ALL = frozenset({"icc_profile", "exif", "dpi"})
@@ -44,7 +53,14 @@ _ALL = frozenset({"icc_profile", "exif", "dpi"})
 TABLE = (
     Format(name="PNG", suffixes=(".png",), frames=True, deep=True, carries=_ALL),
     # Pillow reads as JPEG, and then calls MPO, what has more views of the same picture behind it: cameras write it.
-    Format(name="JPEG", suffixes=(".jpg", ".jpeg"), alpha=False, longest_px=65500, carries=_ALL),
+    Format(
+        name="JPEG",
+        suffixes=(".jpg", ".jpeg", ".jfif", ".jpe"),
+        alpha=False,
+        longest_px=65500,
+        carries=_ALL,
+        lossy=True,
+    ),
     Format(
         name="WEBP",
         suffixes=(".webp",),
@@ -53,15 +69,19 @@ TABLE = (
         carries=_ALL - {"dpi"},
         options={"quality": 95},
         lossless=True,
+        lossy=True,
+        bytes_per_pixel=15,
+        bytes_per_pixel_lossless=35,
     ),
     Format(name="TIFF", suffixes=(".tif", ".tiff"), frames=True, deep=True),
-    Format(name="BMP", suffixes=(".bmp",), carries=frozenset({"dpi"})),
+    Format(name="BMP", suffixes=(".bmp",), carries=frozenset({"dpi"}), bytes_per_pixel=5),
     Format(
         name="GIF",
         suffixes=(".gif",),
         frames=True,
         longest_px=65535,
         animation_options={"disposal": 2},  # each frame is whole: the one before must not show through it
+        bytes_per_pixel=13,
     ),
     Format(
         name="AVIF",
@@ -70,14 +90,25 @@ TABLE = (
         longest_px=65535,
         carries=_ALL - {"dpi"},
         options={"quality": 90},
+        lossy=True,
+        bytes_per_pixel=32,
     ),
+    # What phones write. Read by pillow-heif, the extra heif.
+    Format(name="HEIF", suffixes=(".heic", ".heif", ".hif"), becomes=".jpg"),
     Format(name="DIB"),
     Format(name="PPM"),
     Format(name="JPEG2000"),
 )
 BY_NAME = {each.name: each for each in TABLE}
 BY_SUFFIX = {suffix: each for each in TABLE for suffix in each.suffixes}
+WRITTEN = {suffix: each for suffix, each in BY_SUFFIX.items() if not each.becomes}
 LISTED = ", ".join(sorted(BY_SUFFIX))  # for messages
+# Endings of other pictures, which are not read by name: no folder is meant by -o large.tga.
+_OTHERS = """
+    3fr arw bpg cr2 cr3 cur dcm dds dng emf eps exr fits flif hdr icns ico j2c j2k jp2 jpf jpx jxl jxr kra nef nrw orf
+    pbm pcx pdf pef pfm pgm pnm ppm ps psb psd qoi raf ras raw rgb rw2 sgi sr2 srw svg svgz tga wbmp wdp wmf xbm xcf xpm
+"""
+OTHERS = frozenset(f".{ending}" for ending in _OTHERS.split())
 
 
 def is_picture(path: PurePath) -> bool:

@@ -12,11 +12,12 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
@@ -43,7 +44,10 @@ _STRUCTURAL |= {317, 320, 322, 323, 324, 325, 330, 338, 339, 340, 341, 347, *ran
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """What a file carries beside pixels. ``durations_ms`` has one entry per frame of an animation."""
+    """What a file carries beside pixels. ``durations_ms`` has one entry per frame of an animation.
+
+    ``png_colours`` has what a PNG says of its colours without a profile: its chunks gAMA, cHRM and sRGB, by name.
+    """
 
     frames: int
     icc_profile: bytes | None
@@ -52,6 +56,15 @@ class Info:
     durations_ms: list[int]
     loop: int | None
     lossless: bool
+    png_colours: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """How results are saved, where it is not left to the format; ``quality`` is 1 to 100."""
+
+    quality: int | None = None
+    lossless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +114,7 @@ class Opened:
             durations_ms=durations,
             loop=image.info.get("loop"),
             lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
+            png_colours=_png_colours(image.info) if self.format == "PNG" else {},
         )
 
     @property
@@ -115,7 +129,7 @@ class Opened:
             SRGANError: the file is damaged or truncated, or of a kind that cannot be enlarged.
         """
         with _readable():
-            if number != self._image.tell():
+            if self.info.frames > 1 and number != self._image.tell():
                 self._image.seek(number)
                 _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
             array = self._deep(number)
@@ -152,6 +166,42 @@ class Opened:
         else:
             return None
         return _upright(array if array.ndim == 3 else array[:, :, None], turn)
+
+
+def _png_colours(known: dict[str | tuple[int, int], Any]) -> dict[bytes, bytes]:
+    """The chunks (ISO/IEC 15948, 11.3.3) as they were, from what Pillow makes of them."""
+    chunks: dict[bytes, bytes] = {}
+    for name, kind in (("gamma", b"gAMA"), ("chromaticity", b"cHRM")):
+        values = known.get(name, ())
+        numbers = [round(value * 100_000) for value in (values if isinstance(values, tuple) else (values,))]
+        if numbers and all(0 <= number < 2**31 for number in numbers):
+            chunks[kind] = struct.pack(f">{len(numbers)}I", *numbers)
+    if "srgb" in known:
+        chunks[b"sRGB"] = bytes([known["srgb"]])
+    return chunks
+
+
+def size_of(path: Path) -> tuple[int, int, int]:
+    """Height, width and frames of a picture, upright, from its header alone; a TIFF's first page counts for all.
+
+    Raises:
+        SRGANError: no picture, or damaged.
+    """
+    with _readable(path):
+        with _pillows_limit:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = rgb8.open_image(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+        with image:
+            width, height = image.size
+            # Of a PNG the EXIF may follow the pixels, which are not decoded for it; a TIFF's size is upright already.
+            known = image.format in ("JPEG", "MPO", "WEBP")
+            if known and image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+                width, height = height, width
+            holds_frames = image.format in formats.BY_NAME and formats.BY_NAME[image.format].frames
+            return height, width, getattr(image, "n_frames", 1) if holds_frames else 1
 
 
 @contextlib.contextmanager
@@ -212,7 +262,7 @@ def _upright(array: Pixels, orientation: int) -> Pixels:
     return array
 
 
-def write(path: Path, frames: Iterator[Frame], info: Info) -> None:
+def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = Saving()) -> None:
     """Write a picture file, whole or not at all, in the format of its suffix.
 
     Raises:
@@ -238,21 +288,49 @@ def write(path: Path, frames: Iterator[Frame], info: Info) -> None:
                         icc_profile=info.icc_profile,
                         exif=exif,
                         dpi=_dpi(info, frame.scale),
+                        colours=info.png_colours,
                     )
             elif kind == "JPEG":
                 frame = next(frames)
                 with temporary.open("wb") as file:
-                    jpeg_in_bands.write(file, frame.shape, frame.bands, **_carried(target, info, frame))
+                    options = _carried(target, info, frame)
+                    jpeg_in_bands.write(file, frame.shape, frame.bands, quality=saving.quality, **options)
             else:
-                _write_with_pillow(temporary, target, frames, info)
+                _write_with_pillow(temporary, target, frames, info, saving)
         except SRGANError:
             raise
         except _ENCODERS_RAISE as error:
             raise SRGANError(f"cannot be written as {kind} ({error})") from error
 
 
-def refuse_unless_it_fits(target: formats.Format, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    """Raise SRGANError if format ``target`` cannot hold a picture of ``shape`` (H, W, C) and ``dtype``."""
+_SRGB_COLOURS = {  # what a viewer assumes where nothing is said
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+}
+
+
+def colours_lost(info: Info, suffix: str) -> str:
+    """What a result with ``suffix`` does not say of its colours though its input does; empty if nothing is lost."""
+    if (suffix == ".png" and info.frames == 1) or info.icc_profile or b"sRGB" in info.png_colours:
+        return ""
+    unusual = [kind.decode() for kind, content in info.png_colours.items() if content != _SRGB_COLOURS.get(kind)]
+    if not unusual:
+        return ""
+    return f"without {' and '.join(unusual)} of its PNG, so that it may look different; --format png keeps them"
+
+
+def refuse_unless_it_fits(
+    target: formats.Format,
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    *,
+    frames: int = 1,
+    lossless: bool = False,
+) -> None:
+    """Raise SRGANError if format ``target`` cannot hold a picture of ``shape`` (H, W, C), or memory cannot.
+
+    PNG (of one frame), JPEG and TIFF are written in bands, which fit always.
+    """
     longest_px = max(shape[:2])
     if longest_px > target.longest_px:
         raise SRGANError(
@@ -262,6 +340,16 @@ def refuse_unless_it_fits(target: formats.Format, shape: tuple[int, int, int], d
         raise SRGANError(f"{target.name} holds no transparency: take --format png or webp")
     if dtype == np.uint16 and not target.deep:
         raise SRGANError(f"{target.name} holds 8 bits, and this picture has 16: take --format png or tiff")
+    per_pixel = (target.bytes_per_pixel_lossless if lossless else 0) or target.bytes_per_pixel
+    if frames > 1 and target.name == "PNG":
+        per_pixel = 8 * frames  # Pillow looks through all of them before it writes
+    needed, free = shape[0] * shape[1] * per_pixel, psutil.virtual_memory().available if per_pixel else 0
+    if needed > free:
+        way = "webp" if frames > 1 else "png" if shape[2] in (2, 4) else "jpeg"
+        raise SRGANError(
+            f"{shape[1]}x{shape[0]} pixels as {target.name} take {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free: take --format {way}, which needs little, or a smaller --scale"
+        )
 
 
 def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
@@ -288,14 +376,16 @@ def _carried(target: formats.Format, info: Info, frame: Frame) -> dict[str, Any]
     return {name: value for name, value in known.items() if value and name in target.carries}
 
 
-def _write_with_pillow(path: Path, target: formats.Format, frames: Iterator[Frame], info: Info) -> None:
+def _write_with_pillow(path: Path, target: formats.Format, frames: Iterator[Frame], info: Info, saving: Saving) -> None:
     first_frame = next(frames)
     first = _whole(first_frame)
     images = (_whole(frame) for frame in frames)
     following = list(images) if target.name == "PNG" else images  # PIL looks through them twice for PNG
     options = target.options | _carried(target, info, first_frame)
+    if target.lossy and saving.quality is not None:
+        options["quality"] = saving.quality
     if target.lossless:
-        options["lossless"] = info.lossless
+        options["lossless"] = saving.lossless or (info.lossless and saving.quality is None)
     if info.durations_ms:
         options |= {"save_all": True, "append_images": following, "duration": info.durations_ms}
         options |= target.animation_options

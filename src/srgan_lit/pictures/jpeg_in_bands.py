@@ -18,7 +18,7 @@ from srgan_lit.pictures import pil_arrays
 _BLOCK = 8  # pixels a side, of what is encoded together where no channel is subsampled
 _MOST = 65535  # blocks between restarts
 _BAND_PIXELS = 2**20  # encoded at a time
-_QUALITY: dict[str, Any] = {"quality": 95, "subsampling": 0}
+QUALITY = 95
 _FRAME, _SCAN, _INTERVAL, _RESTART, _END = 0xC0, 0xDA, 0xDD, 0xD0, b"\xff\xd9"
 
 
@@ -55,17 +55,25 @@ def _segment(file: BinaryIO, marker: int, content: bytes) -> None:
     file.write(struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content)
 
 
-def write(file: BinaryIO, shape: tuple[int, int, int], bands: Iterable[NDArray[np.uint8]], **options: Any) -> None:
+def write(
+    file: BinaryIO,
+    shape: tuple[int, int, int],
+    bands: Iterable[NDArray[np.uint8]],
+    *,
+    quality: int | None = None,
+    **options: Any,
+) -> None:
     """Write a JPEG of ``shape`` (H, W, C), grey or RGB, whose ``bands`` (rows, W, C) uint8 come from top to bottom.
 
-    ``options`` are Pillow's: ``icc_profile``, ``exif``, ``dpi``.
+    ``quality`` is 1 to 100, None for 95. ``options`` are Pillow's: ``icc_profile``, ``exif``, ``dpi``.
     """
+    quality = QUALITY if quality is None else quality
     height, width, _ = shape
     across = -(-width // _BLOCK)
     down = max(1, min(_MOST // across, _BAND_PIXELS // (width * _BLOCK)))
     for number, band in enumerate(_even(bands, down * _BLOCK)):
         encoded = io.BytesIO()
-        pil_arrays.to_image(band).save(encoded, "JPEG", **_QUALITY, **({} if number else options))
+        pil_arrays.to_image(band).save(encoded, "JPEG", quality=quality, subsampling=0, **({} if number else options))
         segments, scan = _parts(encoded.getvalue())
         if number == 0:
             file.write(b"\xff\xd8")

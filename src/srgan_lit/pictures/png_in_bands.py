@@ -5,7 +5,8 @@ Pillow writes PNG from a whole picture in memory, and holds 16 bits for grey onl
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -51,8 +52,12 @@ def write(
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    colours: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> None:
-    """Write a PNG of ``shape`` (H, W, C) whose ``bands`` (rows, W, C), uint8 or uint16, come from top to bottom."""
+    """Write a PNG of ``shape`` (H, W, C) whose ``bands`` (rows, W, C), uint8 or uint16, come from top to bottom.
+
+    ``colours`` are chunks that come before the pixels: gAMA, cHRM, sRGB.
+    """
     height, width, channels = shape
     compressor, above = zlib.compressobj(_LEVEL), None
     for band in bands:
@@ -60,6 +65,8 @@ def write(
         if above is None:
             file.write(b"\x89PNG\r\n\x1a\n")
             _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * depth, _COLOUR_TYPES[channels], 0, 0, 0))
+            for kind, content in colours.items():
+                _chunk(file, kind, content)
             if icc_profile:
                 _chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile))
             if exif:

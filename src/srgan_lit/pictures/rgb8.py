@@ -27,17 +27,38 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     A TIFF's orientation is applied by Pillow when it is loaded; other formats' is not.
 
     Raises:
-        SRGANError: there is something at ``path`` that is no regular file: to open a FIFO would wait for ever.
+        SRGANError: there is something at ``path`` that is no regular file: to open a FIFO would wait for ever. Or it is
+            HEIF, and what reads that is not installed.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise SRGANError("a folder" if path.is_dir() else "a FIFO, socket or device, and no regular file")
-    image = Image.open(path, formats=list(formats.BY_NAME))
+    if path.exists() and _is_heif(path):
+        _read_heif()
+        return Image.open(path, formats=["HEIF"])
+    image = Image.open(path, formats=[name for name in formats.BY_NAME if name != "HEIF"])
     if image.format == "TIFF":
         # Pillow maps uncompressed files into memory by their name, with the sides of the upright picture over the
         # pixels as they are stored: scrambled where the orientation exchanges the sides.
         image.filename = ""
     return image
+
+
+def _is_heif(path: Path) -> bool:
+    """Whether a file is HEIF by its first bytes (ISO/IEC 23008-12); AVIF, which begins likewise, is not."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    brands = start[8 : min(int.from_bytes(start[:4], "big"), 64)]
+    heif = brands[:4] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+    return start[4:8] == b"ftyp" and heif and b"avif" not in brands
+
+
+def _read_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise SRGANError("HEIC needs pillow-heif: pip install 'srgan_lit[heif]'") from error
+    pillow_heif.register_heif_opener()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,8 @@ def enlarge(
         import av
     except ImportError as error:
         raise SRGANError("videos need PyAV: pip install 'srgan_lit[video]'") from error
+    if source.exists() and not source.is_file():
+        raise SRGANError("a FIFO, socket or device, and no regular file")
     with _readable(av), av.open(str(source), container_options=_SAFELY, metadata_errors="replace") as container:
         if not container.streams.video:
             raise SRGANError("no video in it")

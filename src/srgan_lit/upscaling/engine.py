@@ -4,6 +4,8 @@ Images here are (H, W, C) arrays of uint8, uint16 or float32 in [0, 1], C being 
 3 (RGB) or 4 (RGB, alpha). No files; ``pictures.full_files`` has those.
 """
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -19,14 +21,16 @@ from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic_bands
 from srgan_lit.pictures import pil_arrays as pixels_
-from srgan_lit.upscaling import bicubic_tensors, tiling
+from srgan_lit.upscaling import bicubic_tensors, named_models, tiling
 from srgan_lit.upscaling.fast_generator import accelerate
+from srgan_lit.upscaling.target_sizes import TargetSize
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Pixels = NDArray[Any]
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any], Tensor)
 
 _SMALLEST_TILE = 16
+_BEYOND = 0.25  # of [0, 1]
 _CPU_BUDGET = 600 * 2**20  # bytes for one tile's tensors; more is not faster
 
 
@@ -244,11 +248,24 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def seconds_per_pixel(enlarger: Enlarger) -> float:
+    """How long an input pixel takes here, from a trial on a small tile; without the halos, which large tiles hide."""
+    side = 96
+    pixels = np.zeros((side, side, 3), dtype=np.uint8)
+    enlarger.window(pixels)  # what is done once
+    started = time.perf_counter()
+    enlarger.window(pixels)
+    return (time.perf_counter() - started) / side**2
+
+
 def enlarge(
     image: AnyImage,
-    generator: Generator | Ranged | bicubic_tensors.Bicubic,
+    generator: Generator | Ranged | bicubic_tensors.Bicubic | str | os.PathLike[str] | None = None,
     *,
+    size: TargetSize = TargetSize(),  # noqa: B008  # frozen
+    fidelity: float | None = None,
     tile: str | int = "auto",
+    device: str | torch.device | None = None,
     precision: str = "float32",
     match_input: bool = False,
     self_ensemble: bool = False,
@@ -260,42 +277,72 @@ def enlarge(
             become RGB); an array (H, W) or (H, W, C), C from 1 to 4; or a tensor (C, H, W) or (B, C, H, W).
             Arrays and tensors are uint8, uint16, or floating point in [0, 1]. Channels are grey; grey and
             alpha; RGB; RGB and alpha.
-        generator: from ``load_generator``; the work is done on its device.
+        generator: from ``load_generator``; or what it takes, or ``bicubic``; None for the default. A name or a path is
+            read from the disk each time: load it once for many images.
+        size: of the result; see ``TargetSize``.
+        fidelity: 0 to 1, blends the weights with those of the SRResNet that the model began as (1 is the SRResNet).
+            ``generator`` must then be a name or a path.
         tile: side of a tile in input pixels, 0 for none, or ``auto`` by free memory. It does not change
             the result.
+        device: where to compute: as ``pick_device`` takes; None for that of the generator, which is the CPU for a name.
         precision: float32, bfloat16 or float16.
         match_input: see ``Enlarger``.
         self_ensemble: see ``Enlarger``.
 
     Returns:
-        ``scale`` times as high and wide; same type, dtype, device and number of channels.
+        ``scale`` times as high and wide, or of ``size``; same type, dtype, device and number of channels.
 
     Raises:
-        UsageError: an image of another kind, shape or dtype.
+        UsageError: an image of another kind, shape, dtype or range.
+        SRGANError: no such generator, or the result is to be larger than it makes.
     """
-    weights = () if isinstance(generator, bicubic_tensors.Bicubic) else generator.parameters()
+    one = _checked_kind(image)
+    network = _loaded(generator, fidelity)
+    weights = () if isinstance(network, bicubic_tensors.Bicubic) else network.parameters()
     first = next(iter(weights), None)
+    own_device: torch.device | str = "cpu" if first is None else first.device
     enlarger = Enlarger(
-        generator,
-        device="cpu" if first is None else first.device,
+        network,
+        device=own_device if device is None else pick_device(str(device)),
         precision=precision,
         match_input=match_input,
         self_ensemble=self_ensemble,
     )
 
-    def one(array: Pixels) -> Pixels:
-        return np.concatenate(list(bands(array, enlarger, tile=tile)))
+    def enlarged(array: Pixels) -> Pixels:
+        sides = size.of(*array.shape[:2], own_scale=enlarger.scale)
+        return np.concatenate(list(bands(array, enlarger, size=sides, tile=tile)))
 
     if isinstance(image, Image.Image):
-        return pixels_.to_image(one(pixels_.from_image(image)))
+        return pixels_.to_image(enlarged(one[0]))
     if isinstance(image, Tensor):
-        batch = image if image.dim() == 4 else image[None]
-        stacked = torch.stack([_like(one(_checked(_hwc(each))), image) for each in batch])
+        stacked = torch.stack([_like(enlarged(each), image) for each in one])
         return stacked if image.dim() == 4 else stacked[0]
-    if not isinstance(image, np.ndarray):
-        raise UsageError(f"image must be a PIL image, a numpy array or a tensor, not {type(image).__name__}")
-    array = _checked(image[..., None] if image.ndim == 2 else image)
-    return one(array).reshape(*(side * enlarger.scale for side in image.shape[:2]), *image.shape[2:])
+    result = enlarged(one[0])
+    return result.reshape(*result.shape[:2], *image.shape[2:])
+
+
+def _loaded(
+    generator: Generator | Ranged | bicubic_tensors.Bicubic | str | os.PathLike[str] | None, fidelity: float | None
+) -> Generator | Ranged | bicubic_tensors.Bicubic:
+    if generator is None or isinstance(generator, str | os.PathLike):
+        return named_models.load(named_models.default_file() if generator is None else generator, fidelity=fidelity)
+    if fidelity is not None:
+        raise UsageError("fidelity blends two files' weights: give the model as a name or a path")
+    if not isinstance(generator, Generator | Ranged | bicubic_tensors.Bicubic):
+        raise UsageError(f"generator must be a model's name, its path, or a loaded one, not {type(generator).__name__}")
+    return generator
+
+
+def _checked_kind(image: object) -> list[Pixels]:
+    """The pixels (H, W, C) of an image, or of each of a batch."""
+    if isinstance(image, Image.Image):
+        return [pixels_.from_image(image)]
+    if isinstance(image, Tensor):
+        return [_checked(_hwc(each)) for each in (image if image.dim() == 4 else image[None])]
+    if isinstance(image, np.ndarray):
+        return [_checked(image[..., None] if image.ndim == 2 else image)]
+    raise UsageError(f"image must be a PIL image, a numpy array or a tensor, not {type(image).__name__}")
 
 
 def _hwc(image: Tensor) -> Pixels:
@@ -315,4 +362,12 @@ def _checked(array: Pixels) -> Pixels:
         raise UsageError(
             f"an image must be uint8, uint16 or floating point with 1 to 4 channels, not {array.dtype} {array.shape}"
         )
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = float(array.min()), float(array.max())
+        # Bicubic and networks go a little beyond; an image in [0, 255] or [-1, 1] goes far.
+        if not (low >= -_BEYOND and high <= 1 + _BEYOND):
+            raise UsageError(
+                f"a floating-point image must be in [0, 1], and this one reaches from {low:g} to {high:g}: "
+                "scale it, or give uint8"
+            )
     return array

@@ -62,6 +62,7 @@ def build(
         "app.html.j2",
         models=work.models,
         formats=[suffix[1:] for suffix in formats.BY_SUFFIX],
+        written=[suffix[1:] for suffix in formats.WRITTEN],
         max_bytes=max_bytes,
         max_pixels=work.max_pixels,
         minutes=KEPT_SECONDS // 60,
@@ -225,7 +226,9 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
     given = "".join(c for c in query.get("name", "").replace("\\", "/").rpartition("/")[2] if c.isprintable())
     stem, dot, ending = given.strip(". ").rpartition(".")
     suffix = f".{query['format']}" if "format" in query else f".{ending.lower()}" if dot else ""
-    if suffix not in formats.BY_SUFFIX:
+    if "format" not in query and suffix in formats.BY_SUFFIX:
+        suffix = formats.BY_SUFFIX[suffix].becomes or suffix
+    if suffix not in formats.WRITTEN:
         if "format" in query:
             raise SRGANError(f"no such format: {query['format']}")
         suffix = ".png"

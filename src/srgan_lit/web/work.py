@@ -11,7 +11,7 @@ from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files import generator_file
 from srgan_lit.pictures import full_files
 from srgan_lit.pictures.full_files import Frame, Pixels
-from srgan_lit.upscaling import engine, picture_frames
+from srgan_lit.upscaling import engine, named_models, picture_frames
 from srgan_lit.upscaling.target_sizes import TargetSize
 from srgan_lit.web.jobs import Job, Options
 from srgan_lit.web.preview import Preview
@@ -44,7 +44,7 @@ class Work:
 
     def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
         picked = engine.pick_device(device)
-        ours = [picture_frames.default_model(), *generator_file.bundled_names()]
+        ours = [named_models.default_name(), *generator_file.bundled_names()]
         # A folder here that is called like a model of ours is meant only where it was given.
         files: dict[str, str | Path] = {name: generator_file.bundled(name) for name in ours}
         files |= {name: name for name in models}
@@ -59,7 +59,7 @@ class Work:
         @functools.lru_cache(maxsize=4)
         def enlarger(options: Options) -> engine.Enlarger:
             return engine.Enlarger(
-                picture_frames.load(files[options.model], fidelity=options.fidelity),
+                named_models.load(files[options.model], fidelity=options.fidelity),
                 device=picked,
                 match_input=options.match_input,
                 self_ensemble=options.self_ensemble,
@@ -132,9 +132,9 @@ def _label(name: str) -> str:
 
 def _blends(model: str | Path) -> bool:
     """Whether ``model``, which must be one, can be blended."""
-    picture_frames.load(model)
+    named_models.load(model)
     try:
-        picture_frames.load(model, fidelity=0)
+        named_models.load(model, fidelity=0)
     except SRGANError:
         return False
     return True
