@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config import combinations
 from srgan_lit.config.composition import configuration
 from srgan_lit.config.schema import ModelConfig
 from srgan_lit.config.shipped import CONF
@@ -93,6 +94,23 @@ def test_init_from_another_kind_is_refused(plain, tmp_path):
     save_generator(tmp_path / "g.safetensors", Plain())
     with pytest.raises(UsageError, match="is a plain, and"):
         build.generator(config(f"init_from={tmp_path}/g.safetensors"))
+
+
+def test_a_generator_grows_from_one_of_fewer_blocks(tmp_path):
+    from srgan_lit.training import build
+
+    torch.manual_seed(0)
+    smaller = Generator(blocks=1, features=8).eval()
+    save_generator(tmp_path / "g.safetensors", smaller)
+    start = ["model.features=8", "model.start=grown", f"init_from={tmp_path}/g.safetensors"]
+    grown = build.generator(config(*start, "model.blocks=3")).eval()
+    lr = torch.rand(1, 3, 8, 8)
+    assert grown.blocks == 3
+    torch.testing.assert_close(grown(lr), smaller(lr), atol=1e-5, rtol=0)
+    with pytest.raises(UsageError, match=r"another shape than model; add model\.blocks=1 model\.features=8"):
+        build.generator(config(*start, "model.blocks=3", "model.features=4"))
+    with pytest.raises(UsageError, match=r"model\.start=grown adds blocks"):
+        combinations.check(config("model.start=grown"))
 
 
 def test_a_file_without_a_name_is_a_srresnet(tmp_path):

@@ -9,7 +9,7 @@ from torch import nn
 
 from srgan_lit.data.sets import SAMPLE
 from srgan_lit.networks.discriminator import Discriminator, frozen
-from srgan_lit.networks.initialisation import icnr_, interpolation_
+from srgan_lit.networks.initialisation import grow_, icnr_, interpolation_
 from srgan_lit.networks.srresnet import Generator, fold_batchnorm_
 from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.pictures.rgb8 import read_picture
@@ -180,3 +180,21 @@ def test_frozen_discriminator_normalises_by_the_batch_as_in_training():
     with frozen(discriminator):
         inside = discriminator(image)
     torch.testing.assert_close(inside, discriminator(image))
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (2, 5), (5, 16)])
+def test_a_grown_generator_computes_the_same_and_learns_in_its_new_blocks(few, many):
+    torch.manual_seed(0)
+    smaller, larger = randomised(Generator(blocks=few, features=4)), Generator(blocks=many, features=4).eval()
+    lr = torch.rand(1, 3, 9, 8)
+    grow_(larger, smaller)
+    torch.testing.assert_close(larger(lr), smaller(lr), atol=1e-5, rtol=0)
+    larger.train()(lr).sum().backward()
+    assert all(block.norm2.weight.grad.abs().sum() > 0 for block in larger.trunk)
+
+
+def test_a_generator_grows_in_blocks_alone():
+    with pytest.raises(ValueError, match="cannot grow"):
+        grow_(Generator(blocks=2, features=4), Generator(blocks=2, features=4))
+    with pytest.raises(ValueError, match="only the blocks"):
+        grow_(Generator(blocks=2, features=4), Generator(blocks=1, features=8))

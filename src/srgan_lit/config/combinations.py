@@ -70,6 +70,11 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         raise UsageError(
             "objective=perceptual needs VGG's features: an adversarial phase with phase.weights.perceptual above 0"
         )
+    if config.model.start == "grown" and (config.init_from is None and config.resume is None):
+        raise UsageError(
+            "model.start=grown adds blocks to a generator, but init_from is null; set init_from=<a generator of fewer "
+            "blocks>, or model.start=interpolation"
+        )
     start = config.init_from
     if config.resume is None and start and ("/" in start or "." in start) and not Path(start).exists():
         raise UsageError(f"init_from={start}: no such file or run directory")

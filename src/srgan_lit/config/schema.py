@@ -34,7 +34,7 @@ class ModelConfig:
     blocks: Count = 16
     features: Count = 64
     scale: Literal[2, 4, 8] = 4
-    start: Literal["random", "icnr", "interpolation"] = "random"
+    start: Literal["random", "icnr", "interpolation", "grown"] = "random"
     network: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -27,10 +27,12 @@ class Architecture:
     Args:
         network: its class; ``scale`` and what else ``model`` says are its keyword arguments.
         starts: by ``model.start``, what changes a network's random weights in place.
+        grow: for ``model.start=grown``, what makes a network (the first) compute what a smaller one (the second) does.
     """
 
     network: type[nn.Module]
     starts: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
+    grow: Callable[[Any, Any], None] | None = None
 
     @functools.cached_property
     def arguments(self) -> tuple[str, ...]:
@@ -44,6 +46,7 @@ ARCHITECTURES = {
     SRRESNET: Architecture(
         network=srresnet.Generator,
         starts={"icnr": initialisation.icnr_, "interpolation": initialisation.interpolation_},
+        grow=initialisation.grow_,
     ),
 }
 
@@ -61,8 +64,9 @@ def architecture(config: ModelConfig) -> Architecture:
     for key in config.network:
         if key not in row.arguments:
             raise UsageError(f"model.network.{key}: {config.name} has no such argument.{nearest(key, row.arguments)}")
-    if config.start not in ("random", *row.starts):
-        raise UsageError(f"model.start={config.start}: {config.name} can start {', '.join(['random', *row.starts])}")
+    starts = ["random", *row.starts, *(["grown"] if row.grow else [])]
+    if config.start not in starts:
+        raise UsageError(f"model.start={config.start}: {config.name} can start {', '.join(starts)}")
     return row
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srgan_lit.networks.srresnet import Generator, UpsampleStage
+from srgan_lit.networks.srresnet import Generator, ResidualBlock, UpsampleStage
 from srgan_lit.pictures import bicubic
 
 
@@ -51,6 +51,31 @@ def interpolation_(generator: Generator) -> None:
         tail.weight[colour, colour] = filter_.outer(filter_)
     assert tail.bias is not None
     torch.nn.init.zeros_(tail.bias)
+
+
+@torch.no_grad()
+def grow_(generator: Generator, smaller: Generator) -> None:
+    """Make ``generator`` compute what ``smaller`` does, which has fewer residual blocks and is like it otherwise.
+
+    The blocks of ``smaller`` are spread evenly among those of ``generator``, whose others begin switched off (the scale
+    of their last BatchNorm is 0) and are random otherwise.
+
+    Raises:
+        ValueError: ``smaller`` has as many blocks, or another shape.
+    """
+    if smaller.blocks >= generator.blocks:
+        raise ValueError(f"a generator of {smaller.blocks} blocks cannot grow to {generator.blocks}")
+    rest = {name: value for name, value in smaller.state_dict().items() if not name.startswith("trunk.")}
+    try:
+        generator.load_state_dict(rest, strict=False)
+    except RuntimeError as error:
+        raise ValueError("only the blocks may differ") from error
+    places = [block * generator.blocks // smaller.blocks for block in range(smaller.blocks)]
+    for place, block in enumerate(generator.trunk):
+        assert isinstance(block, ResidualBlock)
+        torch.nn.init.zeros_(block.norm2.weight)
+        if place in places:
+            block.load_state_dict(smaller.trunk[places.index(place)].state_dict())
 
 
 def _pass_through(conv: torch.nn.Conv2d, *, repeats: int) -> None:

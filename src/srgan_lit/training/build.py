@@ -7,7 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.model_files.generator_file import Ranged, load_generator
-from srgan_lit.networks import architectures
+from srgan_lit.networks import architectures, initialisation
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training import dashboards
@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 def generator(config: TrainConfig) -> Generator:
     """A new generator, or the one of ``init_from``, which must have the shape that ``model`` says."""
     model = config.model
-    made = cast(Generator, architectures.build(model))
+    grows = config.init_from is not None and model.start == "grown"
+    made = cast(Generator, architectures.build(replace(model, start="random") if grows else model))
     if config.init_from is not None:
         loaded = load_generator(config.init_from)
         if isinstance(loaded, Ranged):
@@ -52,6 +53,9 @@ def generator(config: TrainConfig) -> Generator:
             raise UsageError(f"init_from={config.init_from} is a {theirs}, and model.name is {model.name}")
         ours = architectures.shape_of(made)
         differing = {key: value for key, value in architectures.shape_of(loaded).items() if value != ours[key]}
+        if grows and isinstance(loaded, Generator) and differing.keys() == {"blocks"} and loaded.blocks < model.blocks:
+            initialisation.grow_(made, loaded)
+            return made.to(memory_format=torch.channels_last)
         if differing:
             settings = " ".join(f"{_key(name)}={value}" for name, value in differing.items())
             raise UsageError(f"init_from={config.init_from} is another shape than model; add {settings}")
