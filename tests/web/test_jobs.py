@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.page_server import until
+from srgan_lit.common.errors import SRGANError
 from srgan_lit.upscaling.target_sizes import TargetSize
 from srgan_lit.web import jobs
 from srgan_lit.web.jobs import Full, FullForClient, Job, Jobs, Options
@@ -82,8 +83,19 @@ def test_all_that_is_kept_stays_within_the_limit_on_disk(tmp_path: Path) -> None
     assert large.state == "failed"
     assert "does not fit into the 1e-06 GB of disk" in large.error
     assert used() <= 1000
-    with pytest.raises(Full, match="GB of disk"), made.receiving("b", ".png", OPTIONS, expected=1001):
+    with (
+        pytest.raises(SRGANError, match="does not fit") as refused,
+        made.receiving("b", ".png", OPTIONS, expected=1001),
+    ):
         pass
+    assert not isinstance(refused.value, Full), "to wait would not help"
+    with (
+        made.receiving("c", ".png", OPTIONS, expected=600) as job,
+        pytest.raises(Full, match="GB of disk"),
+        made.receiving("d", ".png", OPTIONS, expected=600),
+    ):
+        pass
+    until(lambda: job.ended)
     assert done(made).state == "done"
     made.stop()
 

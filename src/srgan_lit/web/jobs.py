@@ -156,6 +156,7 @@ class Jobs:
 
         Raises:
             Full: before the block, if there is no room.
+            SRGANError: before the block, if there never will be.
             OSError: before the block, if there is no folder to write to.
         """
         job = Job(
@@ -196,6 +197,8 @@ class Jobs:
                 f"{self._most_per_client} pictures of this address are being worked on or waiting, and no more "
                 "are taken of one: try again soon"
             )
+        if job.bytes > self._most_bytes:
+            raise SRGANError(f"the file does not fit into the {self._most_bytes / 1e9:g} GB of disk for pictures here")
         if not self._found_room(job):
             raise Full(f"the {self._most_bytes / 1e9:g} GB of disk for pictures are in use: try again soon")
 
