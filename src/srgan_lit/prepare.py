@@ -156,7 +156,7 @@ def command(arguments: argparse.Namespace) -> int:
         report = inspection.folder(root, arguments.scale)
     else:
         report = {"cufed": inspection.cufed, "cufed5": inspection.cufed5}[dataset](root)
-    print(f"{KINDS[dataset].title} in {root}\n{report.table()}")  # noqa: T201
+    print(f"{KINDS[dataset].title} in {root}\n\n{report.table()}")  # noqa: T201
     for line in report.wrong:
         command_line.complain(line)
     if dataset != "cufed5" and not arguments.no_pack:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from srgan_lit.common import worker_processes
+from srgan_lit.common import text_tables, worker_processes
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.data import layouts
 from srgan_lit.pictures import find, rgb8
@@ -24,12 +24,8 @@ class Report:
     wrong: list[str] = field(default_factory=list)
 
     def table(self) -> str:
-        """The rows in aligned columns, under a heading."""
-        rows = [("", "found", "expected"), *self.rows]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        """The rows as a table: aligned for a terminal, and Markdown to paste."""
+        return text_tables.markdown([("", "found", "expected"), *self.rows], left=[True, True, True])
 
 
 @dataclass(frozen=True, kw_only=True)
