@@ -1,5 +1,7 @@
 """The package as it is installed: the wheel is complete, the boundaries between its parts hold."""
 
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -93,3 +95,66 @@ def test_imports_go_one_way(module):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert result.returncode == 0, result.stderr
     assert not set(LIGHT[module]) & set(result.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The commands of a fresh environment that holds the wheel without extras, and the folder that it is in."""
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if uv is None:
+        pytest.skip("uv is not installed")
+    pytest.importorskip("hatchling", reason="the wheel is built with hatchling")
+    folder = tmp_path_factory.mktemp("installed")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(folder / "env")], check=True, timeout=120)
+    command = [
+        uv,
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        str(folder / "env"),
+        "--constraint",
+        str(ROOT / "constraints.txt"),
+    ]
+    command.append(str(next(folder.glob("*.whl"))))
+    # What this environment was set up from is in uv's cache; else it is fetched.
+    if subprocess.run([*command, "--offline"], capture_output=True, timeout=600).returncode:
+        fetched = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+        if "error sending request" in fetched.stderr or "dns error" in fetched.stderr:
+            pytest.skip("the packages are not in uv's cache, and there is no network")
+        assert fetched.returncode == 0, fetched.stderr
+    return folder / "env" / "bin"
+
+
+def run_installed(installed, name, *arguments, cwd):
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd / "home"), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [str(installed / name), *arguments], cwd=cwd, capture_output=True, text=True, timeout=600, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_wheel_without_extras_enlarges_a_picture_and_trains(installed, tmp_path):
+    """In an empty folder, with nothing of this repository in sight."""
+    from PIL import Image
+
+    extras = ["starlette", "onnxruntime", "av", "optuna", "tensorboard", "matplotlib", "pytest"]
+    code = f"import importlib.util as u; print([name for name in {extras} if u.find_spec(name)])"
+    assert run_installed(installed, "python", "-c", code, cwd=tmp_path).strip() == "[]"
+    Image.new("RGB", (24, 16), "teal").save(tmp_path / "photo.png")
+    run_installed(installed, "srgan-upscale", "photo.png", "-o", "large.png", cwd=tmp_path)
+    with Image.open(tmp_path / "large.png") as large:
+        assert large.size == (96, 64)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    small = ["model.blocks=1", "model.features=8", "data.crop=32", "data.batch_size=2", "init_from=null"]
+    lengths = ["phase.pretrain.iterations=3", "phase.pretrain.warmup=0", "phase.adversarial.iterations=3"]
+    run_installed(installed, "srgan-train", "experiment=demo", *small, *lengths, cwd=empty)
+    (run_dir,) = (empty / "runs" / "demo").iterdir()
+    for name in ("srresnet.safetensors", "generator.safetensors", "report/report.html", "report/results.tex"):
+        assert (run_dir / name).is_file(), name
+    run_installed(installed, "srgan-upscale", "../photo.png", "-o", "own.png", "--model", str(run_dir), cwd=empty)
+    assert (empty / "own.png").is_file()

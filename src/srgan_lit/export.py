@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from srgan_lit.model_files.generator_file import Ranged
     from srgan_lit.networks.srresnet import Generator
 
-TOLERANCE = 1e-4  # largest difference in [0, 1] that rounding in another order may make; 1/40 of an 8-bit level
+# Largest difference from torch in float32 that rounding may make, in [0, 1]: in another order, a fortieth of an 8-bit
+# level; in float16, whose own steps below 1 are an eighth of one, five levels; to 8 bits, one level.
+TOLERANCES = {"float32": 1e-4, "float16": 0.02, "uint8": 1 / 255 + 1e-6, "uint8, float16": 0.02}
+OPSETS = range(18, 24)
 # (B, h, w) to check with: odd sides, a batch, and sides as short as they get.
 SIZES = ((1, 24, 31), (3, 17, 9), (1, 1, 5), (2, 40, 40))
 
@@ -29,21 +33,64 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="bundled name, .safetensors, run directory or .ckpt")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
+    parser.add_argument(
+        "--uint8", action="store_true", help=".onnx: takes and gives 8-bit pixels, clamped, instead of [0, 1]"
+    )
+    parser.add_argument(
+        "--float16", action="store_true", help=".onnx: computes in float16 (and takes and gives it, without --uint8)"
+    )
+    parser.add_argument(
+        "--opset", type=int, choices=OPSETS, help=".onnx: the version of its operators (default: torch's)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     return parser
 
 
-def _write_onnx(generator: "Generator | Ranged", path: Path) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How an ONNX file computes, and what it takes and gives."""
+
+    uint8: bool = False
+    float16: bool = False
+    opset: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``float32`` or ``float16``; with ``uint8`` before where pixels go in and out."""
+        computed = "float16" if self.float16 else "float32"
+        return computed if not self.uint8 else "uint8" if not self.float16 else f"uint8, {computed}"
+
+
+def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: str) -> None:
+    import copy
+    import json
+
     import torch
 
     try:
+        import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise SRGANError(f"{error.name} is not installed: pip install 'srgan_lit[onnx]'") from error
+
+    class Pixels(torch.nn.Module):
+        """Takes and gives uint8: the range changed, and what overshoots clamped, as for a picture file."""
+
+        def __init__(self, generator: torch.nn.Module, dtype: torch.dtype) -> None:
+            super().__init__()
+            self.generator, self.dtype = generator, dtype
+
+        def forward(self, lr: "Tensor") -> "Tensor":
+            sr = self.generator(lr.to(self.dtype) / 255)  # float again: float16 has no half of the highest levels
+            return (sr.float().clamp(0, 1) * 255).round().to(torch.uint8)
+
+    dtype = torch.float16 if form.float16 else torch.float32
+    network: torch.nn.Module = copy.deepcopy(generator).to(dtype)
+    example = torch.rand(2, 3, 20, 24)
     torch.onnx.export(
-        generator,
-        (torch.rand(2, 3, 20, 24),),
+        Pixels(network, dtype) if form.uint8 else network,
+        ((example * 255).to(torch.uint8) if form.uint8 else example.to(dtype),),
         path,
         input_names=["lr"],
         output_names=["sr"],
@@ -51,7 +98,23 @@ def _write_onnx(generator: "Generator | Ranged", path: Path) -> None:
         dynamo=True,
         external_data=False,
         verbose=False,
+        opset_version=form.opset,
     )
+    written = onnx.load(path)
+    opset = next(each.version for each in written.opset_import if each.domain in ("", "ai.onnx"))
+    if form.opset not in (None, opset):
+        raise SRGANError(f"--opset {form.opset}: the exporter can write these operators as opset {opset} only")
+    written.producer_name = "srgan_lit"
+    about = {
+        "model": model,
+        "scale": str(generator.scale),
+        "layout": "NCHW, RGB",
+        "range": "uint8, 0 to 255" if form.uint8 else "[0, 1]; sr may overshoot: clamp it",
+        "computes_in": "float16" if form.float16 else "float32",
+        "architecture": json.dumps(getattr(generator, "generator", generator).architecture),
+    }
+    onnx.helper.set_model_props(written, about)
+    path.write_bytes(written.SerializeToString())
 
 
 def _read_onnx(path: Path) -> "Callable[[Tensor], Tensor]":
@@ -59,10 +122,18 @@ def _read_onnx(path: Path) -> "Callable[[Tensor], Tensor]":
     import torch
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
+    kind = session.get_inputs()[0].type
+
+    def computed(lr: "Tensor") -> "Tensor":
+        """``sr`` in [0, 1], whatever the file takes and gives."""
+        given = (lr * 255).round().to(torch.uint8) if "uint8" in kind else lr.half() if "float16" in kind else lr
+        sr = torch.from_numpy(session.run(["sr"], {"lr": given.numpy()})[0])
+        return sr.float() / 255 if "uint8" in kind else sr.float()
+
+    return computed
 
 
-def _write_pt2(generator: "Generator | Ranged", path: Path) -> None:
+def _write_pt2(generator: "Generator | Ranged", path: Path, form: Form, model: str) -> None:
     import torch
 
     # Not Dim.AUTO: it would specialise silently where this raises.
@@ -79,7 +150,7 @@ def _read_pt2(path: Path) -> "Callable[[Tensor], Tensor]":
     return torch.export.load(path).module()
 
 
-def _write_pth(generator: "Generator | Ranged", path: Path) -> None:
+def _write_pth(generator: "Generator | Ranged", path: Path, form: Form, model: str) -> None:
     import torch
 
     from srgan_lit.model_files.generator_file import Ranged
@@ -101,20 +172,27 @@ def _read_pth(path: Path) -> "Callable[[Tensor], Tensor]":
 _WRITERS = {".onnx": (_write_onnx, _read_onnx), ".pt2": (_write_pt2, _read_pt2), ".pth": (_write_pth, _read_pth)}
 
 
-def largest_difference(generator: "Generator | Ranged", exported: "Callable[[Tensor], Tensor]") -> float:
-    """Between two generators' results for random pictures of several batch sizes, heights and widths."""
+def largest_difference(generator: "Generator | Ranged", exported: "Callable[[Tensor], Tensor]", form: Form) -> float:
+    """Between two generators' results in [0, 1] for random pictures of several batch sizes, heights and widths."""
     import torch
 
     draw = torch.Generator().manual_seed(0)
     worst = 0.0
     with torch.inference_mode():
         for batch, height, width in SIZES:
-            lr = torch.rand(batch, 3, height, width, generator=draw)
+            lr = torch.randint(256, (batch, 3, height, width), generator=draw) / 255
             theirs, ours = exported(lr), generator(lr)
             if theirs.shape != ours.shape:
                 raise SRGANError(f"gives {tuple(theirs.shape)} for {tuple(lr.shape)}, not {tuple(ours.shape)}")
+            ours = ours.clamp(0, 1) if form.uint8 else ours
             worst = max(worst, float((theirs - ours).abs().max()))
     return worst
+
+
+def _named(model: str) -> str:
+    """The model's name as its file or run directory has it, without the folders above."""
+    path = Path(model)
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -124,6 +202,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{output}: the suffix says what to write: {', '.join(_WRITERS)}")
     if output.exists() and not arguments.overwrite:
         raise UsageError(f"{output} exists: add --overwrite")
+    form = Form(uint8=arguments.uint8, float16=arguments.float16, opset=arguments.opset)
+    if output.suffix != ".onnx" and form != Form():
+        raise UsageError(f"{output}: --uint8, --float16 and --opset are of .onnx alone")
 
     import logging
     import warnings
@@ -139,12 +220,12 @@ def run(arguments: argparse.Namespace) -> int:
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
         try:
-            write(generator, temporary)
+            write(generator, temporary, form, _named(arguments.model))
         finally:
             logging.disable(logging.NOTSET)
-        worst = largest_difference(generator, read(temporary))
-        if worst > TOLERANCE:
-            raise SRGANError(f"{output}: not written: it differs from torch by {worst:.2g}, more than {TOLERANCE:g}")
+        worst, allowed = largest_difference(generator, read(temporary), form), TOLERANCES[form.name]
+        if not worst <= allowed:  # NaN too
+            raise SRGANError(f"{output}: not written: it differs from torch by {worst:.2g}, more than {allowed:.2g}")
     print(f"{output}: written; largest difference from torch on {len(SIZES)} random sizes: {worst:.2g}")  # noqa: T201
     return 0
 

@@ -41,6 +41,56 @@ def test_onnx_computes_the_same_at_any_size(
     assert sorted(file.name for file in tmp_path.iterdir() if "onnx" in file.name) == ["g.onnx"]  # one file
 
 
+@pytest.mark.parametrize("float16", [False, True])
+def test_onnx_takes_and_gives_pixels_and_says_what_it_is(ranged: Path, tmp_path: Path, float16: bool) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = ["--uint8", "--opset", "20", *(["--float16"] if float16 else [])]
+    assert export.main([str(ranged), "-o", str(tmp_path / "g.onnx"), *options]) == 0
+    session = onnxruntime.InferenceSession((tmp_path / "g.onnx").read_bytes())
+    lr = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 14), dtype=np.uint8)
+    (sr,) = session.run(None, {"lr": lr})
+    with torch.no_grad():
+        exact = load_generator(ranged)(torch.from_numpy(lr) / 255)
+    expected = (exact.clamp(0, 1) * 255).round()
+    assert sr.dtype == np.uint8
+    assert np.abs(sr.astype(int) - expected.numpy()).max() <= (3 if float16 else 1)
+    about = session.get_modelmeta().custom_metadata_map
+    assert (about["model"], about["scale"], about["range"]) == ("ranged", "4", "uint8, 0 to 255")
+    assert about["computes_in"] == ("float16" if float16 else "float32")
+    assert '"blocks": 1' in about["architecture"]
+    import onnx
+
+    written = onnx.load(tmp_path / "g.onnx")
+    assert written.opset_import[0].version == 20
+    halves = [tensor for tensor in written.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
+    assert bool(halves) == float16
+
+
+def test_a_picture_that_overshoots_is_clamped_where_pixels_go_out(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    generator = foreign_networks.randomised(Generator(blocks=1, features=8))
+    with torch.no_grad():
+        generator.tail.bias.copy_(torch.tensor([40.0, -40.0, 0.5]))
+    save_generator(tmp_path / "g.safetensors", generator)
+    assert export.main([str(tmp_path / "g.safetensors"), "-o", str(tmp_path / "g.onnx"), "--uint8"]) == 0
+    session = onnxruntime.InferenceSession((tmp_path / "g.onnx").read_bytes())
+    (sr,) = session.run(None, {"lr": np.full((1, 3, 6, 6), 99, np.uint8)})
+    assert (sr[:, 0] == 255).all(), "not wrapped around"
+    assert (sr[:, 1] == 0).all()
+
+
+def test_float16_alone_takes_and_gives_float16(model: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert export.main([str(model), "-o", str(tmp_path / "g.onnx"), "--float16"]) == 0
+    session = onnxruntime.InferenceSession((tmp_path / "g.onnx").read_bytes())
+    lr = np.random.default_rng(0).random((1, 3, 8, 8)).astype(np.float16)
+    (sr,) = session.run(None, {"lr": lr})
+    assert sr.dtype == np.float16
+    with torch.no_grad():
+        expected = load_generator(model)(torch.from_numpy(lr).float()).numpy()
+    np.testing.assert_allclose(sr, expected, atol=0.02)
+
+
 def test_torch_export_computes_the_same_at_any_size(ranged: Path, tmp_path: Path) -> None:
     assert export.main([str(ranged), "-o", str(tmp_path / "g.pt2")]) == 0
     program = torch.export.load(tmp_path / "g.pt2").module()
@@ -69,6 +119,8 @@ def test_what_cannot_be_is_refused(
     assert export.main([str(ranged), "-o", str(tmp_path / "g.pth")]) == 1
     assert "imagenet" in capsys.readouterr().err
     assert export.main([str(model), "-o", str(tmp_path / "g.h5")]) == 2
+    assert export.main([str(model), "-o", str(tmp_path / "g.pt2"), "--uint8"]) == 2
+    assert "are of .onnx alone" in capsys.readouterr().err
     assert export.main([str(tmp_path / "none"), "-o", str(tmp_path / "g.pth")]) == 1
     assert export.main([str(model), "-o", str(model)]) == 2
     (tmp_path / "there.pth").write_bytes(b"mine")
@@ -80,7 +132,7 @@ def test_what_cannot_be_is_refused(
 def test_an_export_that_computes_something_else_is_not_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def write_another(generator: Generator, path: Path) -> None:
+    def write_another(generator: Generator, path: Path, *_: object) -> None:
         torch.save(foreign_networks.randomised(Generator(blocks=2, features=8), seed=1).state_dict(), path)
 
     monkeypatch.setitem(export._WRITERS, ".pth", (write_another, export._read_pth))
