@@ -74,6 +74,9 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
     except ImportError as error:
         raise SRGANError(f"{error.name} is not installed: pip install 'srgan_lit[onnx]'") from error
 
+    from srgan_lit.model_files.generator_file import Ranged
+    from srgan_lit.networks import architectures
+
     class Pixels(torch.nn.Module):
         """Takes and gives uint8: the range changed, and what overshoots clamped, as for a picture file."""
 
@@ -85,6 +88,7 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
             sr = self.generator(lr.to(self.dtype) / 255)  # float again: float16 has no half of the highest levels
             return (sr.float().clamp(0, 1) * 255).round().to(torch.uint8)
 
+    inner = generator.generator if isinstance(generator, Ranged) else generator
     dtype = torch.float16 if form.float16 else torch.float32
     network: torch.nn.Module = copy.deepcopy(generator).to(dtype)
     example = torch.rand(2, 3, 20, 24)
@@ -111,7 +115,8 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
         "layout": "NCHW, RGB",
         "range": "uint8, 0 to 255" if form.uint8 else "[0, 1]; sr may overshoot: clamp it",
         "computes_in": "float16" if form.float16 else "float32",
-        "architecture": json.dumps(getattr(generator, "generator", generator).architecture),
+        "network": architectures.name_of(inner),
+        "architecture": json.dumps(architectures.shape_of(inner)),
     }
     onnx.helper.set_model_props(written, about)
     path.write_bytes(written.SerializeToString())

@@ -540,3 +540,23 @@ def test_saved_pictures_read_back_as_scored(tmp_path):
     scoring.evaluate({"bicubic": Bicubic(4)}, [Pictures("set", a=hr)], "y_full", tmp_path, save_images=True)
     saved = rgb8.read_picture(tmp_path / "images" / "set" / "bicubic" / "a.png").pixels
     assert np.array_equal(saved, bicubic.enlarge(bicubic.shrink(hr, 4), 4))
+
+
+def test_a_generator_of_another_scale_than_the_sets_lr_files(tmp_path, monkeypatch, capsys):
+    """LRx4/ says its scale: LR is made for x2, and said. LR/ does not: each picture is refused by name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        for root in ("says", "silent"):
+            write(tmp_path / root / "HR" / f"{name}.png", picture(48, 40))
+            write(tmp_path / root / ("LRx4" if root == "says" else "LR") / f"{name}.png", picture(12, 10))
+    generator(tmp_path / "x2.safetensors", scale=2)
+    command = ["--model", "x2.safetensors", "--protocol", "y_full", "--data"]
+    assert evaluate.main([*command, "says", "--out", "out"]) == 0
+    assert "says: 2 pictures: HR/, LR is made; left out: LRx4/ (2)" in capsys.readouterr().err
+    [row] = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert row["n"] == 2
+    assert evaluate.main([*command, "silent", "--out", "none"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("10x12, but 1/2 of its HR is 20x24") == 2
+    [row] = json.loads((tmp_path / "none" / "results.json").read_text())["rows"]
+    assert (row["n"], row["psnr"]) == (0, None)

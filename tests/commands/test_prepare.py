@@ -1,5 +1,7 @@
 """The command: what it fetches, finds and says, and that it can be killed and started again."""
 
+import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from srgan_lit import prepare
+from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import inspection, packed_cache, sets
 
@@ -124,6 +127,21 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert "L (1), CMYK (1)" in output or "CMYK (1), L (1)" in output
     assert "data=folder data.root=photos" in output
     assert len(list((tmp_path / "cache").rglob("pixels.*"))) == 1
+
+
+def test_a_pipe_called_like_a_picture_is_named_by_prepare_and_training_and_never_waited_for(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48 + number)).save(tmp_path / "photos" / f"{number}.png")
+    os.mkfifo(tmp_path / "photos" / "pipe.png")
+    assert prepare.main(["folder", "--root", "photos"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "photos/pipe.png: not a readable picture (a FIFO, socket or device, and no regular file)" in said[0]
+    config = DataConfig(name="folder", root="photos", crop=48)
+    with pytest.raises(UsageError, match=r"pipe\.png: not a readable picture \(a FIFO"):
+        sets.check(config, 4)
+    sets.check(dataclasses.replace(config, skip_bad=True), 4)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """The generator file: what goes in comes out, and anything else is refused by name."""
 
 import hashlib
+import itertools
 import json
+import math
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +218,44 @@ def test_a_name_in_the_box_that_is_also_a_model_here_is_refused(kind, tmp_path, 
     with pytest.raises(UsageError, match=r"both the baseline and a f\w+ here; write \./bicubic"):
         generator_file.is_bicubic("bicubic")
     assert not generator_file.is_bicubic("./bicubic")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_the_one_or_the_other(tmp_path: Path) -> None:
+    """Metadata of one and tensors of the other would be a generator with wrong ranges, or none."""
+    one, other = small(1), small(2)
+    save_generator(tmp_path / "one", one)
+    save_generator(tmp_path / "other", other, input_range="signed")
+    contents = [(tmp_path / name).read_bytes() for name in ("one", "other")]
+    target, stop = tmp_path / "g.safetensors", threading.Event()
+    target.write_bytes(contents[0])
+
+    def replace() -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            (tmp_path / "next").write_bytes(contents[number % 2])
+            (tmp_path / "next").replace(target)
+
+    replacing = threading.Thread(target=replace)
+    replacing.start()
+    seen = set()
+    try:
+        for _ in range(400):
+            loaded = load_generator(target)
+            ranged = isinstance(loaded, generator_file.Ranged)
+            assert same(loaded.generator if ranged else loaded, other if ranged else one)
+            seen.add(ranged)
+    finally:
+        stop.set()
+        replacing.join()
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_weight_that_is_not_finite_is_named_and_the_file_refused(value, tmp_path, capsys):
+    generator = small()
+    with torch.no_grad():
+        generator.trunk[0].conv1.weight[0, 0, 0, 0] = value
+    save_generator(tmp_path / "g.safetensors", generator)
+    with pytest.raises(SRGANError, match=r"trunk\.0\.conv1\.weight holds infinity or NaN"):
+        load_generator(tmp_path / "g.safetensors")

@@ -10,6 +10,7 @@ runs code.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -114,11 +115,23 @@ def _in_one_order(content: bytes) -> bytes:
     The format is 8 bytes for the length of the header, the header (JSON, filled up with spaces), and the tensors.
     """
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    header = _header(content)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     sorted_header = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     padded = sorted_header.ljust(-(-len(sorted_header) // 8) * 8)
     return len(padded).to_bytes(8, "little") + padded + content[8 + length :]
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """Of a safetensors file: its metadata and each tensor's place.
+
+    Raises:
+        Exception: of many kinds, for what is none.
+    """
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+        raise ValueError("its header is none of safetensors")
+    return header
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
@@ -134,6 +147,10 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
         raise SRGANError(f"{path}: no such file") from None
     except Exception as error:  # safetensors raises its own error type, OSError, or ValueError by what is wrong
         raise SRGANError(f"{path}: not a generator file ({error})") from error
+    return _metadata(raw, path)
+
+
+def _metadata(raw: Mapping[str, str], path: str | os.PathLike[str]) -> Metadata:
     version = raw.get("format_version")
     if version != FORMAT_VERSION:
         said = "has no format_version" if version is None else f"has format_version {version!r}"
@@ -201,14 +218,20 @@ def _build(network: object, architecture: dict[str, int], *, source: str) -> Gen
 
 
 def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | Ranged:
-    metadata = read_metadata(path)
+    # Read once: metadata and tensors of one file, even if another replaces it meanwhile.
+    try:
+        content = path.read_bytes()
+        raw = _header(content).get("__metadata__", {})
+    except Exception as error:  # a damaged header fails in many ways
+        raise SRGANError(f"{path}: not a generator file ({error})") from error
+    metadata = _metadata(raw, path)
     generator = (
         _build(metadata.network, metadata.architecture, source=str(path))
         if network is None
         else cast(Generator, network)
     )
     try:
-        tensors = safetensors.torch.load_file(path)
+        tensors = safetensors.torch.load(content)
     except Exception as error:  # see read_metadata
         raise SRGANError(f"{path}: not a whole generator file ({error})") from error
     load_strictly(generator, tensors, source=str(path))

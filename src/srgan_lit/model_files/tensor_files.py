@@ -57,4 +57,6 @@ def unsound(tensor: object, *, shape: torch.Size | None = None) -> str | None:
         return f"claims the shape {tuple(tensor.shape)} over fewer numbers"
     if shape is not None and tensor.shape != shape:
         return f"is {tuple(tensor.shape)}, not {tuple(shape)}"
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        return "holds infinity or NaN, as after a training that diverged"
     return None

@@ -109,11 +109,13 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     # Where things are is no part of what was trained: equal runs in two folders give equal files.
     for group, keys in (
-        (settings, ("run_dir", "resume", "dry_run")),
+        (settings, ("run_dir", "resume", "dry_run", "accept_changed_pictures")),
         (settings["data"], ("root", "test_root", "cache")),
     ):
         for key in keys:
             del group[key]
+    for group, key in ((settings, "init_from"), (settings["perceptual"], "weights")):
+        group[key] = group[key] and Path(group[key]).name
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return {
         "config_sha256": digest,
