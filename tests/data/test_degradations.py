@@ -105,7 +105,7 @@ def test_a_better_jpeg_is_nearer():
 
 
 def test_a_misspelt_kind_is_refused_with_the_nearest_before_pictures_are_looked_at():
-    with pytest.raises(UsageError, match=r"data\.degradation=jpg: may be bicubic, jpeg.*Did you mean jpeg\?"):
+    with pytest.raises(UsageError, match=r"data\.degradation=jpg: may be bicubic, .*jpeg.*Did you mean jpeg\?"):
         sets.check(DataConfig(name="folder", root="/nowhere", degradation="jpg"), 4)
 
 

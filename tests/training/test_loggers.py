@@ -225,7 +225,7 @@ def test_a_row_of_the_table_is_a_panel_of_every_validation_picture(monkeypatch, 
         batch = {"name": [f"p{number}"], "lr": torch.rand(1, 3, 8, 8), "hr": torch.rand(1, 3, 32, 32), "grey": False}
         showcase.on_validation_batch_end(trainer, None, torch.full((1, 3, 32, 32), number / 5), batch, number)
     showcase.on_validation_end(trainer, None)
-    assert set(shown) == {("pictures", 7), ("means", 7)}
+    assert set(shown) == {(panel, 7) for panel in dashboard_pictures.PANELS}
     assert {name: picture.getpixel((0, 0))[0] for name, picture in shown["means", 7].items()} == {
         f"p{number}": number * 51 for number in range(dashboard_pictures.PICTURES)
     }
