@@ -111,12 +111,9 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
         sets.check(config.data, config.model.scale)
 
         # Seconds to import, so after everything else that can be refused.
-        from srgan_lit.losses import adversarial
-        from srgan_lit.networks import architectures
+        from srgan_lit.training import parts
 
-        architectures.architecture(config.model)
-        if config.phase.adversarial:
-            adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
+        parts.check(config)
         if config.dry_run:
             from srgan_lit.training.dry_run import rehearse
 
@@ -141,7 +138,7 @@ def _job(cfg: "DictConfig") -> float | None:
     from srgan_lit.common import machine_errors
     from srgan_lit.config import misspellings
     from srgan_lit.sweeps import multirun
-    from srgan_lit.training import run_directory
+    from srgan_lit.training import launch, run_directory
 
     context = HydraConfig.get()
     overrides = list(context.overrides.task)
@@ -150,7 +147,10 @@ def _job(cfg: "DictConfig") -> float | None:
         if context.mode is RunMode.MULTIRUN:
             return multirun.attempt(
                 lambda: _train(cfg, alone=False),
-                lambda error: misspellings.explain(error, CONF, overrides) or machine_errors.explain(error),
+                lambda error: (
+                    misspellings.explain(error, CONF, [*launch.own_folder(), *overrides])
+                    or machine_errors.explain(error)
+                ),
             )
         with one_line_errors():  # here too, because Hydra prints what leaves a job
             try:

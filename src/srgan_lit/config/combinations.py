@@ -17,7 +17,7 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
     found: dict[str, str] = {}
     if phase.name == "pretrain":
         reason = "phase=pretrain has a pixel loss only"
-        found |= dict.fromkeys(("perceptual", "phase.adversarial", "phase.weights"), reason)
+        found |= dict.fromkeys(("perceptual", "phase.adversarial", "phase.weights", "phase.terms"), reason)
     elif phase.weights and not phase.weights.get("perceptual"):
         found["perceptual"] = "phase.weights.perceptual is 0"
     if config.trainer.devices * config.trainer.num_nodes == 1:

@@ -63,7 +63,9 @@ def configuration(cfg: "DictConfig") -> "TrainConfig":
 
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
-    running = {"pretrain": ["pretrain"], "adversarial": ["adversarial", "weights"]}.get(values["phase"]["name"])
+    running = {"pretrain": ["pretrain"], "adversarial": ["adversarial", "weights", "terms"]}.get(
+        values["phase"]["name"]
+    )
     if running is not None:
         values["phase"] = {key: value for key, value in values["phase"].items() if key in ["name", *running]}
     return TypeAdapter(TrainConfig).validate_python(values)

@@ -1,6 +1,8 @@
 """Errors of Hydra and pydantic about a command line, as one line with the nearest right name."""
 
 import dataclasses
+import itertools
+import json
 import re
 import types
 import typing
@@ -10,6 +12,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
@@ -35,24 +38,63 @@ def _fields(cls: type, prefix: str = "") -> list[str]:
     return keys
 
 
-def chosen(conf: Path, arguments: Sequence[str]) -> dict[str, str]:
-    """The groups as ``arguments`` choose them, e.g. ``{"data": "folder"}``, whatever else is wrong with them."""
-    groups = [argument for argument in arguments if (conf / argument.partition("=")[0]).is_dir() and "=" in argument]
+def own_folder(arguments: Sequence[str]) -> Path | None:
+    """The folder of a user's own configuration: ``--config-dir`` of a command line."""
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+        flag, _, value = argument.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            return Path(value or following or "")
+    return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Composed:
+    """What a command line composes, whatever is wrong with its values.
+
+    ``choices`` are the options of its groups, e.g. ``{"data": "folder"}``; ``keys`` all its keys, dotted.
+    """
+
+    choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    keys: Sequence[str] = ()
+
+
+def composed(conf: Path, arguments: Sequence[str]) -> Composed:
+    """What the groups that ``arguments`` choose compose, from a user's own folder too where they name one."""
+    own = own_folder(arguments)
+    folders = [conf, *([own] if own else [])]
+    overrides = [
+        argument
+        for argument in arguments
+        if "=" in argument and any((folder / argument.partition("=")[0]).is_dir() for folder in folders)
+    ]
+    if own:
+        overrides.append(f"hydra.searchpath=[{json.dumps(str(own.absolute()))}]")
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf), version_base="1.3", job_name="train"):
-            composed = compose("train", overrides=groups, return_hydra_config=True)
+            config = compose("train", overrides=overrides, return_hydra_config=True)
     except Exception:  # a group is wrong too, and is refused first
-        return {}
-    return dict(composed.hydra.runtime.choices)
+        return Composed()
+    values = typing.cast(dict[str, typing.Any], OmegaConf.to_container(config))
+    del values["hydra"]
+    return Composed(choices=dict(config.hydra.runtime.choices), keys=_dotted(values))
 
 
-def unknown_key(key: str, choices: Mapping[str, str]) -> UsageError:
+def _dotted(values: Mapping[str, typing.Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in values.items():
+        keys.append(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            keys += _dotted(value, f"{prefix}{key}.")
+    return keys
+
+
+def unknown_key(key: str, composed: Composed) -> UsageError:
     """The refusal of a key that this composition does not have."""
     if key in known_keys():
         group = key.partition(".")[0]
-        return UsageError(f"{key} has no effect with {group}={choices.get(group, '?')}; leave it out")
-    keys = [*known_keys(), "experiment", "sweep"]
+        return UsageError(f"{key} has no effect with {group}={composed.choices.get(group, '?')}; leave it out")
+    keys = dict.fromkeys([*known_keys(), *composed.keys, "experiment", "sweep"])
     return UsageError(f"no such key: {key}.{nearest(key, keys)} (python -m srgan_lit.train --help lists all)")
 
 
@@ -61,7 +103,7 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
 
     ``conf`` and ``arguments`` are those of the command that raised it.
     """
-    choices = chosen(conf, arguments)
+    found = composed(conf, arguments)
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException):
         missing = re.search(r"Could not find '(?:([^']*)/)?([^'/]+)'", text)
@@ -83,21 +125,21 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
         override = re.search(r"Could not override '([^']+)'", text)
         group = re.search(r"Could not override '?([\w/]+)'?\. No match in the defaults list", text)
         if override and isinstance(error.__cause__, ConfigKeyError | AttributeError | OmegaConfBaseException):
-            return unknown_key(override[1], choices)
+            return unknown_key(override[1], found)
         if group:
             return UsageError(f"no such group: {group[1]}.{nearest(group[1], known_keys())}")
         return UsageError(text)
     if isinstance(error, ValidationError) and error.title == TrainConfig.__name__:
-        return UsageError("; ".join(_violation(item, choices) for item in error.errors()))
+        return UsageError("; ".join(_violation(item, found) for item in error.errors()))
     if isinstance(error, OmegaConfBaseException):
         return UsageError(text)
     return None
 
 
-def _violation(item: typing.Any, choices: Mapping[str, str]) -> str:
+def _violation(item: typing.Any, found: Composed) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] in ("unexpected_keyword_argument", "no_such_attribute"):
-        return str(unknown_key(key, choices))
+        return str(unknown_key(key, found))
     if item["type"] == "missing" or item["type"] == "missing_keyword_only_argument":
         return f"{key} is missing: set {key}=<value>"
     message = item["msg"].removeprefix("Value error, ")

@@ -42,8 +42,9 @@ class ModelConfig:
 class DataConfig:
     """Pictures to learn from: ``conf/data``."""
 
-    name: Literal["cufed", "folder", "sample"]
+    name: Literal["cufed", "folder", "sample", "own"]
     root: str | None = None
+    sources: dict[str, Any] = Field(default_factory=dict)
     test_root: str | None = None
     cache: str | None = None
     batch_size: Count = 16
@@ -145,20 +146,27 @@ class PhaseConfig:
     """Which phases run, in this order: ``conf/phase``. A phase that does not run is None.
 
     ``weights`` are those of the generator's loss in the adversarial phase, by the names of its terms; a term that is
-    not in it has the weight 0.
+    not in it has the weight 0. ``terms`` are those of one's own (``config.own_parts``), by name.
     """
 
     name: Literal["pretrain", "adversarial", "full"]
     pretrain: PretrainConfig | None = None
     adversarial: AdversarialConfig | None = None
     weights: dict[str, NotNegative] | None = None
+    terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.weights is None:
             return
+        known = [*term_weights(), *self.terms]
         for name in self.weights:
-            if name not in term_weights():
-                raise UsageError(f"phase.weights.{name}: no such term of the loss.{nearest(name, term_weights())}")
+            if name not in known:
+                raise UsageError(f"phase.weights.{name}: no such term of the loss.{nearest(name, known)}")
+        for name in self.terms:
+            if name in term_weights():
+                raise UsageError(f"phase.terms.{name}: there is a term of this name already; call yours otherwise")
+            if name not in self.weights:
+                raise UsageError(f"phase.terms.{name} has no effect without a weight: set phase.weights.{name}")
         if not any(self.weights.values()):
             raise UsageError("phase.weights: all weights are 0, so the generator would learn nothing")
 
@@ -210,6 +218,7 @@ class TrainConfig:
     optimization: OptimizationConfig
     trainer: TrainerConfig
     logger: LoggerConfig
+    callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     run_dir: str
     objective: Literal["psnr", "perceptual"] = "psnr"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -1,11 +1,13 @@
 """Which pictures there are: sets, albums and header checks. Pillow only, no torch.
 
-A training set is CUFED (``input/`` and ``ref/``), a folder (any tree of pictures) or the embedded sample. A
+A training set is CUFED (``input/`` and ``ref/``), a folder (any tree of pictures), the embedded sample, or what a
+function of the user's own finds. A
 test set is a folder, CUFED5's too, or ``sample``. How files lie in folders is known to ``layouts``. LR files are
 used where they exist; else LR is made from HR.
 """
 
 import hashlib
+import json
 import os
 import warnings
 from collections import Counter
@@ -17,6 +19,7 @@ from PIL import Image
 
 from srgan_lit.common import reserved_names
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config import own_parts
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import degradations, layouts
 from srgan_lit.pictures import bicubic, find, formats, rgb8
@@ -87,6 +90,8 @@ def training_set(config: DataConfig, scale: int | None = None) -> tuple[list[Sou
     """``training_sources``, and one line that says how ``data.root`` was understood."""
     if config.name == "sample":
         return _sample_training(), ""
+    if config.name == "own":
+        return _own(config), ""
     root = _root(config)
     if config.name == "cufed":
         found, said = _cufed(root, use_ref=config.use_ref), ""
@@ -101,6 +106,19 @@ def training_set(config: DataConfig, scale: int | None = None) -> tuple[list[Sou
     if not found:
         raise UsageError(f"data.root={root}: no pictures there ({formats.LISTED})")
     return found, said
+
+
+def _own(config: DataConfig) -> list[Source]:
+    """What a function of the user's own finds."""
+    found = own_parts.instantiate(config.sources, "data.sources")
+    if not isinstance(found, list | tuple) or not all(isinstance(source, Source) for source in found):
+        raise UsageError("data.sources must be a function that returns a list of srgan_lit.data.sets.Source")
+    twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
+    if twice:
+        raise UsageError(f"data.sources: two pictures have the name {twice[0]}")
+    if not found:
+        raise UsageError("data.sources: no pictures there")
+    return sorted(found, key=lambda source: source.name)
 
 
 def _root(config: DataConfig) -> Path:
@@ -124,6 +142,8 @@ def label(config: DataConfig) -> str:
     """The name of the set's packed cache: readable, and another for another set of pictures."""
     if config.name == "sample":
         return "sample"
+    if config.name == "own":
+        return f"own-{hashlib.sha256(json.dumps(config.sources, sort_keys=True).encode()).hexdigest()[:12]}"
     assert config.root is not None
     root = Path(config.root).expanduser().resolve()
     readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in root.name)[:40]
@@ -315,7 +335,8 @@ def check(config: DataConfig, scale: int) -> None:
             f"Try {' or '.join(ways) or 'larger pictures'}"
         )
     if len({source.album for source in good}) < 2:
+        where = "sources" if config.name == "own" else f"root={config.root}"
         raise UsageError(
-            f"{len(good)} usable pictures in data.root={config.root} are not enough: at least two "
+            f"{len(good)} usable pictures in data.{where} are not enough: at least two "
             "(of CUFED: of two albums), one to train on and one to validate with"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from srgan_lit.common.errors import SRGANError
 from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.networks.discriminator import Discriminator, frozen
@@ -48,7 +49,21 @@ TERMS: dict[str, Callable[[Update], Tensor]] = {
 }
 
 
-def weighted(update: Update, weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the terms whose weight is above 0, and those terms by name, unweighted."""
+Own = Callable[[Tensor, Tensor], Tensor]  # a user's own term: called with ``sr`` and ``hr``
+
+
+def weighted(
+    update: Update, weights: Mapping[str, float], own: Mapping[str, Own] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms whose weight is above 0, and those terms by name, unweighted.
+
+    Raises:
+        SRGANError: a term of the user's ``own`` is no scalar.
+    """
     parts = {name: term(update) for name, term in TERMS.items() if weights.get(name)}
+    for name, term in (own or {}).items():
+        if weights.get(name):
+            parts[name] = term(update.sr, update.hr)
+            if not isinstance(parts[name], Tensor) or parts[name].dim():
+                raise SRGANError(f"phase.terms.{name} must give one number, a tensor of no dimensions")
     return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts

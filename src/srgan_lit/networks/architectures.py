@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from srgan_lit.common.errors import UsageError
+from srgan_lit.config import own_parts
 from srgan_lit.config.nearest_name import nearest
 from srgan_lit.config.schema import ModelConfig
 from srgan_lit.networks import initialisation, srresnet
@@ -40,6 +41,7 @@ class Architecture:
         return tuple(inspect.signature(self.network).parameters)
 
 
+OWN = "own"  # ``model.name`` of a class that is not in the table
 SRRESNET = "srresnet"  # what files mean that say no name: until 0.1 there was no other
 
 ARCHITECTURES = {
@@ -58,9 +60,11 @@ def architecture(config: ModelConfig) -> Architecture:
         UsageError: there is none, or another value of ``model`` means nothing to it.
     """
     if config.name not in ARCHITECTURES:
-        names = (*ARCHITECTURES, "own")
+        names = (*ARCHITECTURES, OWN)
         raise UsageError(f"model.name={config.name}: may be {', '.join(names)}.{nearest(config.name, names)}")
     row = ARCHITECTURES[config.name]
+    if "_target_" in config.network:
+        raise UsageError(f"model.network._target_ needs model=own; this is a {config.name}")
     for key in config.network:
         if key not in row.arguments:
             raise UsageError(f"model.network.{key}: {config.name} has no such argument.{nearest(key, row.arguments)}")
@@ -71,11 +75,14 @@ def architecture(config: ModelConfig) -> Architecture:
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """A new generator of the table, with the weights that it starts with.
+    """A new generator of the table, or of the user's own, with the weights that it starts with.
 
     Raises:
-        UsageError: as ``architecture``, or its class refuses the values.
+        UsageError: as ``architecture`` and ``own_parts.instantiate``, its class refuses the values, or it is no
+            generator.
     """
+    if config.name == OWN:
+        return _own(config)
     row = architecture(config)
     values = {"blocks": config.blocks, "features": config.features, "scale": config.scale}
     try:
@@ -87,6 +94,21 @@ def build(config: ModelConfig) -> nn.Module:
     return network
 
 
+def _own(config: ModelConfig) -> nn.Module:
+    network = own_parts.instantiate(config.network, "model.network", scale=config.scale)
+    target = config.network["_target_"]
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"model.network: {target} makes a {type(network).__name__}, no torch.nn.Module")
+    if getattr(network, "scale", None) != config.scale:
+        raise UsageError(f"model.network: {target} has no attribute scale, or not model.scale={config.scale}")
+    if not isinstance(getattr(network, "receptive_radius", None), int | float):
+        raise UsageError(
+            f"model.network: {target} has no number receptive_radius, the LR pixels on each side that an output "
+            "pixel can depend on"
+        )
+    return network
+
+
 def name_of(network: nn.Module) -> str:
     """The name of this kind of generator in files: the row's, or the name of a class that is not in the table."""
     kind = type(network)
@@ -95,5 +117,5 @@ def name_of(network: nn.Module) -> str:
 
 
 def shape_of(network: nn.Module) -> dict[str, Any]:
-    """The keyword arguments that build it again; what a class of one's own does not say is not known."""
-    return dict(getattr(network, "architecture", {}))
+    """The keyword arguments that build it again; those of a class that is not in the table are not known."""
+    return dict(network.architecture) if name_of(network) in ARCHITECTURES else {}  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from srgan_lit.model_files.generator_file import Ranged, load_generator
 from srgan_lit.networks import architectures, initialisation
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.training import dashboards
+from srgan_lit.training import dashboards, parts
 from srgan_lit.training.callbacks.dashboard_pictures import Showcase
 from srgan_lit.training.callbacks.discriminator_alarms import Alarms
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
@@ -45,14 +45,14 @@ def generator(config: TrainConfig) -> Generator:
     grows = config.init_from is not None and model.start == "grown"
     made = cast(Generator, architectures.build(replace(model, start="random") if grows else model))
     if config.init_from is not None:
-        loaded = load_generator(config.init_from)
+        loaded = load_generator(config.init_from, network=made if model.name == architectures.OWN else None)
         if isinstance(loaded, Ranged):
             raise UsageError(f"init_from={config.init_from}: its ranges are not [0, 1]; it cannot be trained on")
-        theirs = architectures.name_of(loaded)
-        if theirs != model.name:
-            raise UsageError(f"init_from={config.init_from} is a {theirs}, and model.name is {model.name}")
-        ours = architectures.shape_of(made)
-        differing = {key: value for key, value in architectures.shape_of(loaded).items() if value != ours[key]}
+        ours, theirs = architectures.name_of(made), architectures.name_of(loaded)
+        if ours != theirs:
+            raise UsageError(f"init_from={config.init_from} is a {theirs}, and model.name is {ours}")
+        shape = architectures.shape_of(made)
+        differing = {key: value for key, value in architectures.shape_of(loaded).items() if value != shape[key]}
         if grows and isinstance(loaded, Generator) and differing.keys() == {"blocks"} and loaded.blocks < model.blocks:
             initialisation.grow_(made, loaded)
             return made.to(memory_format=torch.channels_last)
@@ -61,6 +61,12 @@ def generator(config: TrainConfig) -> Generator:
             raise UsageError(f"init_from={config.init_from} is another shape than model; add {settings}")
         return loaded.train()
     return made.to(memory_format=torch.channels_last)
+
+
+def saved_generator(config: TrainConfig, path: Path) -> Generator | Ranged:
+    """The generator of a file that the training of ``config`` wrote, of a class of the user's own too."""
+    own = config.model.name == architectures.OWN
+    return load_generator(path, network=architectures.build(config.model) if own else None)
 
 
 def _key(argument: str) -> str:
@@ -84,6 +90,7 @@ def module(config: TrainConfig) -> SRGANModule:
         discriminator=discriminator,
         perceptual=config.perceptual,
         optimization=config.optimization,
+        terms=parts.own_terms(phase),
     )
     features = made.perceptual and made.perceptual.features  # now, so that a missing file is told first
     if features and config.perceptual.weights == "random":
@@ -131,8 +138,8 @@ def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
 
 
 def watchers(config: TrainConfig, shown: Sequence[dashboards.Dashboard]) -> list[Callback]:
-    """Alarms where two networks play, and pictures where somebody may see them."""
-    made: list[Callback] = []
+    """The user's own callbacks, alarms where two networks play, and pictures where somebody may see them."""
+    made = parts.own_callbacks(config)
     if config.phase.adversarial:
         made.append(Alarms(shown, config.phase.adversarial, every=config.log_every))
     if shown:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.worker_processes import processors
 from srgan_lit.config import quoting
@@ -49,6 +51,12 @@ def requeue() -> None:
     result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
     if result.returncode:
         raise SRGANError(f"scontrol requeue {job} failed ({result.stderr.strip()}); submit the job again by hand")
+
+
+def own_folder() -> list[str]:
+    """The argument that names a user's own folder of configurations, as this command got it: none, or one."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def check(overrides: Sequence[str], *, alone: bool) -> None:
@@ -101,7 +109,7 @@ def under_torchrun(overrides: Sequence[str], run_dir: Path, *, processes: int, o
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     given = [override for override in overrides if not override.startswith("run_dir=")]
     # One run, also where the configuration (sweep=…) makes a multirun of every command.
-    train = ["-m", "srgan_lit.train", *given, quoting.override("run_dir", run_dir), "hydra.mode=RUN"]
+    train = ["-m", "srgan_lit.train", *own_folder(), *given, quoting.override("run_dir", run_dir), "hydra.mode=RUN"]
     # torchrun would give each process one thread, and says so on every start.
     environment = {"OMP_NUM_THREADS": str(max(1, processors() // processes)), **os.environ}
     if subprocess.run([*torchrun, *train], env=environment, check=False).returncode:

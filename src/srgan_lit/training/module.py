@@ -24,8 +24,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
-from srgan_lit.losses import adversarial, pixel, terms
+from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.losses.terms import Own, Update, weighted
 from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
@@ -59,6 +60,9 @@ class SRGANModule(L.LightningModule):
         phase: the phases that run, their iterations, learning rates and loss weights: a ``PhaseConfig``, or what of
             the paper's is another value, e.g. ``{"pretrain": {"iterations": 1000}}`` to pretrain alone.
         optimization: the moving average, clipping, accumulation, and how BatchNorm takes its statistics.
+        terms: of one's own in the generator's loss, by the names that they have in ``phase["weights"]``: called with
+            ``sr`` and ``hr``. What weights they have is fixed, and stays out of checkpoints and of DDP; they are given
+            to ``load_from_checkpoint`` again.
 
     Raises:
         pydantic.ValidationError: a setting is unknown or out of range.
@@ -85,11 +89,12 @@ class SRGANModule(L.LightningModule):
         perceptual: PerceptualLoss | PerceptualConfig | Mapping[str, Any] | None = None,
         phase: PhaseConfig | Mapping[str, Any] | None = None,
         optimization: OptimizationConfig | Mapping[str, Any] | None = None,
+        terms: Mapping[str, Own] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.optimization = recipe.settings(OptimizationConfig, optimization)
-        self.plan = recipe.plan(phase)
+        self.plan = recipe.plan(phase, terms or ())
         if not isinstance(generator, nn.Module):
             shape = {"blocks": blocks, "features": features, "scale": scale} if generator is None else generator
             network = architectures.build(recipe.settings(ModelConfig, shape))
@@ -103,6 +108,10 @@ class SRGANModule(L.LightningModule):
             average = get_ema_multi_avg_fn(self.optimization.ema)
             self.ema = AveragedModel(generator, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self._feature_loss = FeatureLoss(perceptual)
+        self._own_terms = (dict(terms or {}),)  # a tuple, so that what is a module is no submodule
+        if missing := self.plan.terms.keys() - self._own_terms[0].keys():
+            name = min(missing)
+            raise UsageError(f"phase.terms.{name} is a term of your own: pass it, terms={{{name!r}: …}}")
         self.save_hyperparameters(
             {
                 **recipe.shape(generator),
@@ -194,6 +203,12 @@ class SRGANModule(L.LightningModule):
         if stage == "fit":
             _ = self.perceptual  # so that a missing file is told now, not in the middle
 
+    def on_fit_start(self) -> None:
+        """Bring the terms of one's own that have weights to the device that the networks are on."""
+        for term in self._own_terms[0].values():
+            if isinstance(term, nn.Module):
+                term.requires_grad_(False).to(self.device)
+
     # ------------------------------------------------------------------ training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -249,7 +264,7 @@ class SRGANModule(L.LightningModule):
         assert self.plan.adversarial is not None
         assert self.plan.weights is not None
         assert self.discriminator is not None
-        update = terms.Update(
+        update = Update(
             sr=sr,
             hr=hr,
             scale=self.generator.scale,
@@ -257,7 +272,7 @@ class SRGANModule(L.LightningModule):
             adversarial=self.plan.adversarial.loss,
             perceptual=self.perceptual,
         )
-        total, parts = terms.weighted(update, self.plan.weights)
+        total, parts = weighted(update, self.plan.weights, self._own_terms[0])
         return total, {**parts, "total": total}
 
     def update(self, name: str, parts: Iterable[Minimised]) -> None:

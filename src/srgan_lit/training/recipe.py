@@ -1,6 +1,6 @@
 """What is trained where nothing is said: the paper's recipe; and values that a program gives in place of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -25,10 +25,11 @@ def settings(kind: type[Settings], given: Settings | Mapping[str, Any] | None) -
     return TypeAdapter(kind).validate_python({} if given is None else given)
 
 
-def plan(given: PhaseConfig | Mapping[str, Any] | None) -> PhaseConfig:
+def plan(given: PhaseConfig | Mapping[str, Any] | None, own_terms: Iterable[str] = ()) -> PhaseConfig:
     """The phases to run: the paper's two, or those that ``given`` names, e.g. ``{"pretrain": {"iterations": 1000}}``.
 
-    What a phase does not say of itself is as in the paper; so are the weights of the generator's loss.
+    What a phase does not say of itself is as in the paper; so are the weights of the generator's loss. ``own_terms``
+    are names of terms that the program has beside those.
 
     Raises:
         pydantic.ValidationError: a key is unknown, or a value out of range.
@@ -45,6 +46,7 @@ def plan(given: PhaseConfig | Mapping[str, Any] | None) -> PhaseConfig:
         phases["adversarial"] = {"iterations": ADVERSARIAL.iterations, **steps, **adversarial}
     if adversarial is not None:
         phases["weights"] = {**term_weights(), **(phases.get("weights") or {})}
+        phases["terms"] = {**{name: {} for name in own_terms}, **phases.get("terms", {})}
     both = pretrain is not None and adversarial is not None
     name = "full" if both else "pretrain" if adversarial is None else "adversarial"
     return settings(PhaseConfig, {"name": name, **phases})

@@ -13,7 +13,6 @@ from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, results, scoring, stored_results
-from srgan_lit.model_files.generator_file import load_generator
 from srgan_lit.training import build, dashboards, launch, resume, run_directory
 from srgan_lit.training.callbacks.configured_learning_rates import ConfiguredLearningRates
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
@@ -70,9 +69,9 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     run_dir, scale = Path(config.run_dir), config.model.scale
     models: dict[str, Upscaler] = {"bicubic": Bicubic(scale)}
     if config.phase.pretrain:
-        models["SRResNet"] = Network(load_generator(run_dir / "srresnet.safetensors"))
+        models["SRResNet"] = Network(build.saved_generator(config, run_dir / "srresnet.safetensors"))
     if config.phase.adversarial:
-        models["SRGAN"] = Network(load_generator(run_dir / "generator.safetensors"))
+        models["SRGAN"] = Network(build.saved_generator(config, run_dir / "generator.safetensors"))
     protocol = f"y_shave{scale}"
     sets = [each for each in (datamodule.validation_set(), datamodule.test_set()) if len(each)]
     judges = _judges(config)

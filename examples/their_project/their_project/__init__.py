@@ -1,0 +1,1 @@
+"""A package of your own, which srgan_lit knows nothing of."""

@@ -1,0 +1,64 @@
+"""The parts that a configuration names: rows of the tables, or classes of the user's own."""
+
+from typing import TYPE_CHECKING
+
+from srgan_lit.common.errors import UsageError
+from srgan_lit.config import own_parts
+from srgan_lit.config.schema import PhaseConfig, TrainConfig
+from srgan_lit.losses import adversarial, terms
+from srgan_lit.networks import architectures
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+
+
+def own_terms(phase: PhaseConfig) -> dict[str, terms.Own]:
+    """The user's own terms of the generator's loss, by name: called with ``sr`` and ``hr``.
+
+    Raises:
+        UsageError: one cannot be made, or called.
+    """
+    made = {name: own_parts.instantiate(of, f"phase.terms.{name}") for name, of in phase.terms.items()}
+    for name, term in made.items():
+        if not callable(term):
+            raise UsageError(
+                f"phase.terms.{name}: {phase.terms[name]['_target_']} makes a {type(term).__name__}, which cannot be "
+                "called with sr and hr; of a function, add _partial_: true"
+            )
+    return made
+
+
+def own_callbacks(config: TrainConfig) -> "list[Callback]":
+    """The user's own callbacks.
+
+    Raises:
+        UsageError: one cannot be made, or is none.
+    """
+    if not config.callbacks:
+        return []
+    from lightning.pytorch.callbacks import Callback
+
+    made = {name: own_parts.instantiate(of, f"callbacks.{name}") for name, of in config.callbacks.items()}
+    for name, callback in made.items():
+        if not isinstance(callback, Callback):
+            raise UsageError(
+                f"callbacks.{name}: {config.callbacks[name]['_target_']} makes a {type(callback).__name__}, no "
+                "lightning.pytorch.callbacks.Callback"
+            )
+    return list(made.values())
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse a part that no table has, or that cannot be made: before anything of the run is.
+
+    Raises:
+        UsageError: says which.
+    """
+    if config.model.name == architectures.OWN:
+        architectures.build(config.model)
+    else:
+        architectures.architecture(config.model)
+    if config.phase.adversarial:
+        adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
+        own_terms(config.phase)
+    own_callbacks(config)
