@@ -31,8 +31,8 @@ demo: setup
 	@echo "  a picture four times larger     $(DEMO)/upscaled/chelsea.png"
 
 check: setup
-	$(BIN)/ruff format --check src tests notebooks
-	$(BIN)/ruff check src tests notebooks
+	$(BIN)/ruff format --check src tests notebooks examples
+	$(BIN)/ruff check src tests notebooks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -49,8 +49,8 @@ test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 format: setup
-	$(BIN)/ruff format src tests notebooks
-	$(BIN)/ruff check --fix src tests notebooks
+	$(BIN)/ruff format src tests notebooks examples
+	$(BIN)/ruff check --fix src tests notebooks examples
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

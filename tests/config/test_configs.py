@@ -1,5 +1,6 @@
 """The command line of train: every experiment composes and builds, and what is wrong is refused in one line."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from pydantic.fields import FieldInfo
 
 from helpers import noise_photos
 from helpers.patience import HANGS_SECONDS
 from srgan_lit.config import combinations, misspellings
+from srgan_lit.config.schema import LoggerConfig
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.train import CONF, configuration
 
@@ -68,7 +71,7 @@ def test_the_papers_recipe_is_the_default():
     assert config.phase.pretrain.learning_rate == config.phase.adversarial.learning_rate == 1e-4
     assert (config.phase.adversarial.schedule, config.phase.adversarial.decay_at) == ("steps", (0.5,))
     weights = config.phase.weights
-    assert weights == {"mse": 0, "perceptual": 1, "adversarial": 1e-3, "grid": 0}
+    assert {name: weight for name, weight in weights.items() if weight} == {"perceptual": 1, "adversarial": 1e-3}
     assert (config.perceptual.backbone, config.perceptual.weights) == ("vgg19", "imagenet")
     assert (config.phase.pretrain.loss, config.phase.adversarial.loss) == ("mse", "standard")
 
@@ -185,6 +188,37 @@ def test_every_key_is_documented_in_conf():
     text = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
     for key in misspellings.known_keys():
         assert f"{key.rpartition('.')[2]}:" in text or key in ("model", "data", "phase"), key
+
+
+def leaves(value, key=""):
+    """(key, value as composed, the class's own default or MISSING) of everything that is no class of config."""
+    for field in dataclasses.fields(value):
+        mine = getattr(value, field.name)
+        own = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        if isinstance(own, FieldInfo):
+            own = own.get_default(call_default_factory=True)
+        if dataclasses.is_dataclass(mine):
+            yield from leaves(mine, f"{key}{field.name}.")
+        else:
+            yield f"{key}{field.name}", mine, own
+
+
+def test_the_defaults_of_the_classes_are_those_of_conf():
+    """A program that makes a PhaseConfig of its own trains what the command line does."""
+    given = {
+        "data.name", "data.root", "phase.name", "phase.pretrain.iterations", "phase.adversarial.iterations", "run_dir",
+    }  # fmt: skip
+    chosen = {"phase.weights"}  # whoever gives weights gives all of them
+    checked = 0
+    for overrides in (["experiment=srgan", "data.root=photos"], ["logger=wandb", "data.root=photos"]):
+        for key, value, default in leaves(composed(*overrides)):
+            if key in given:
+                assert default in (dataclasses.MISSING, None), key
+            elif key not in chosen | {"logger.name"}:
+                assert value == default, f"{key}: conf says {value}, config/schema.py {default}"
+                checked += 1
+    assert checked > 80
+    assert LoggerConfig().name == composed("experiment=srgan").logger.name
 
 
 def test_help_lists_every_group_and_key_with_its_comment():

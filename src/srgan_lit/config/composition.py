@@ -17,6 +17,7 @@ usage: srgan-train [-m] [experiment=NAME] [group=option …] [key=value …]
   srgan-train experiment=srgan data=folder data.root=photos model.blocks=5
   srgan-train -m phase.weights.adversarial=1e-3,5e-3  one run for each value
   srgan-train resume=runs/srgan/2026-01-31_12-00-00   go on where a run stopped
+  srgan-train --config-dir my_conf experiment=mine    with parts of your own: your generator, loss term, data, callback
   srgan-train --cfg job experiment=demo               print the composed configuration
   srgan-train --hydra-help                            Hydra's own options
 

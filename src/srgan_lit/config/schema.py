@@ -1,8 +1,9 @@
 """Every value that an experiment can set, with its type, range and default. No torch, no Hydra.
 
 ``conf/`` gives these their values and says what each does; ``composition.py`` turns the composed configuration into
-these classes, which refuse what is unknown or out of range. What cannot be seen from one class alone (a crop
-that the scale does not divide) is checked in ``combinations.py`` and ``data/sets.py``.
+these classes, which refuse what is unknown or out of range. Their defaults, for programs that make them without
+``conf/``, are those of ``conf/``: a test compares every key. What cannot be seen from one class alone (a crop that the
+scale does not divide) is checked in ``combinations.py`` and ``data/sets.py``.
 """
 
 import re
@@ -137,6 +138,8 @@ class PretrainConfig(ScheduleConfig):
 class AdversarialConfig(ScheduleConfig):
     """Adversarial training: ``conf/phase/adversarial.yaml``."""
 
+    schedule: Literal["constant", "steps", "cosine"] = "steps"
+    decay_at: tuple[Share, ...] = (0.5,)
     loss: str = "standard"  # one of losses.adversarial.KINDS, which needs torch: checked there
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -227,6 +230,6 @@ class TrainConfig:
     accept_changed_pictures: bool = False
     dry_run: bool = False
     compile: bool = False
-    validate_every: Count = 1000
-    checkpoint_every: Count = 1000
+    validate_every: Count = 5000
+    checkpoint_every: Count = 5000
     log_every: Count = 50
