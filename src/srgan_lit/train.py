@@ -106,14 +106,15 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
                 held.enter_context(run_directory.occupied(run_dir))
             cfg = resume.configuration(cfg, set_by_user)
         config = run_directory.whole_paths(configuration(cfg))
-        combinations.check(config, set_by_user=[override.partition("=")[0] for override in set_by_user])
+        keys = [override.partition("=")[0] for override in set_by_user]
+        combinations.check(config, set_by_user=keys)
         launch.check_nodes(config.trainer, overrides)
         sets.check(config.data, config.model.scale)
 
         # Seconds to import, so after everything else that can be refused.
         from srgan_lit.training import parts
 
-        parts.check(config)
+        parts.check(config, set_by_user=keys)
         if config.dry_run:
             from srgan_lit.training.dry_run import rehearse
 

@@ -18,6 +18,7 @@ from srgan_lit.config.shipped import CONF
 from srgan_lit.model_files.generator_file import load_generator, read_metadata, save_generator
 from srgan_lit.networks import architectures
 from srgan_lit.networks.srresnet import Generator
+from srgan_lit.training import parts
 from srgan_lit.upscaling import engine
 
 
@@ -71,6 +72,13 @@ def test_what_the_table_does_not_have_is_refused(plain, values, said):
     with pytest.raises(UsageError) as raised:
         architectures.build(ModelConfig(**values))
     assert said in str(raised.value)
+
+
+def test_a_key_that_the_kind_does_not_take_is_refused_where_it_is_set(plain):
+    chosen = config("model.name=plain")
+    parts.check(chosen, set_by_user=["model.features"])
+    with pytest.raises(UsageError, match=r"model\.blocks has no effect: plain has no such argument"):
+        parts.check(chosen, set_by_user=["model.blocks"])
 
 
 def test_a_file_says_its_kind_and_comes_back_as_that(plain, tmp_path):

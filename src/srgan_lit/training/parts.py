@@ -1,5 +1,6 @@
 """The parts that a configuration names: rows of the tables, or classes of the user's own."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from srgan_lit.common.errors import UsageError
@@ -48,8 +49,10 @@ def own_callbacks(config: TrainConfig) -> "list[Callback]":
     return list(made.values())
 
 
-def check(config: TrainConfig) -> None:
+def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
     """Refuse a part that no table has, or that cannot be made: before anything of the run is.
+
+    ``set_by_user`` are keys of the command line, of which none may be without effect.
 
     Raises:
         UsageError: says which.
@@ -57,7 +60,10 @@ def check(config: TrainConfig) -> None:
     if config.model.name == architectures.OWN:
         architectures.build(config.model)
     else:
-        architectures.architecture(config.model)
+        takes = architectures.architecture(config.model).arguments
+        for key in ("blocks", "features"):
+            if key not in takes and f"model.{key}" in set_by_user:
+                raise UsageError(f"model.{key} has no effect: {config.model.name} has no such argument; leave it out")
     if config.phase.adversarial:
         adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
         own_terms(config.phase)
