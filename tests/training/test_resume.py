@@ -85,7 +85,7 @@ ANOTHER = {
     "data.root": "copy", "data.test_root": "photos", "data.cache": "cache", "data.workers": 1, "data.name": "sample",
     "data.batch_size": 3, "data.crop": 32, "data.augment": False, "data.degradation": "jpeg",
     "data.validation_share": 0.5, "data.skip_bad": True, "data.use_ref": True, "model.blocks": 2, "model.features": 16,
-    "model.scale": 2, "model.start": "icnr", "phase.name": "pretrain", "phase.pretrain.iterations": 8,
+    "model.scale": 2, "model.start": "icnr", "model.name": "own", "phase.name": "pretrain", "phase.pretrain.iterations": 8,
     "phase.pretrain.learning_rate": 1e-5, "phase.pretrain.schedule": "constant", "phase.pretrain.decay_at": "[0.5]",
     "phase.pretrain.decay_factor": 0.5, "phase.pretrain.warmup": 1, "phase.pretrain.loss": "mse",
     "phase.adversarial.iterations": 8, "phase.adversarial.learning_rate": 1e-5, "phase.adversarial.schedule": "cosine",
