@@ -151,3 +151,46 @@ def test_a_class_that_a_file_names_is_never_imported(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
     with pytest.raises(SRGANError, match=r"layers\.0\.weight is"):
         load_generator(tmp_path / "named.safetensors", network=Plain(features=9))
+
+
+def test_a_class_that_a_checkpoint_names_is_never_imported(tmp_path, monkeypatch):
+    """Lightning's own way to load one: it gives the module the values that the checkpoint has."""
+    from helpers.tiny_training import fit, make, plan
+    from srgan_lit.training.module import SRGANModule
+
+    (tmp_path / "theirs.py").write_text("import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trainer = fit(make(plan(pretrain=1)), tmp_path)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    whole = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    target = {"_target_": "theirs.Anything"}
+    for named in (
+        {"generator": {"name": "own", "network": target}},
+        {"generator": {"name": "srresnet", "network": target}},
+        {"phase": {"adversarial": {"iterations": 1}, "weights": {"mine": 1.0}, "terms": {"mine": target}}},
+    ):
+        changed = {**whole, "hyper_parameters": {**whole["hyper_parameters"], **named}}
+        torch.save(changed, tmp_path / "named.ckpt")
+        with pytest.raises(UsageError):
+            SRGANModule.load_from_checkpoint(tmp_path / "named.ckpt")
+    assert "theirs" not in sys.modules
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_program_gives_its_own_term_and_its_own_generator(tmp_path):
+    from helpers.tiny_training import fit
+    from srgan_lit.training.module import SRGANModule
+
+    def module(**also):
+        return SRGANModule(
+            generator=Plain(), crop=16, terms={"brightness": lambda sr, hr: (sr.mean() - hr.mean()).square()},
+            phase={"adversarial": {"iterations": 2}, "weights": {"perceptual": 0.0, "brightness": 2.0}}, **also,
+        )  # fmt: skip
+
+    made = module()
+    fit(made, tmp_path)
+    assert {"brightness", "adversarial", "total"} <= made.values.keys()
+    total = 2 * made.values["brightness"] + 1e-3 * made.values["adversarial"]
+    assert float(made.values["total"]) == pytest.approx(float(total), rel=1e-5)
+    with pytest.raises(UsageError, match=r"phase\.terms\.brightness is a term of your own: pass it"):
+        SRGANModule(generator=Plain(), phase=made.plan)

@@ -75,14 +75,13 @@ def architecture(config: ModelConfig) -> Architecture:
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """A new generator of the table, or of the user's own, with the weights that it starts with.
+    """A new generator of the table, with the weights that it starts with. Checkpoints have such values.
 
     Raises:
-        UsageError: as ``architecture`` and ``own_parts.instantiate``, its class refuses the values, or it is no
-            generator.
+        UsageError: as ``architecture``, its class refuses the values, or it is of the user's own.
     """
     if config.name == OWN:
-        return _own(config)
+        raise UsageError("a generator of a class of your own is given as the network itself: generator=…")
     row = architecture(config)
     values = {"blocks": config.blocks, "features": config.features, "scale": config.scale}
     try:
@@ -94,7 +93,12 @@ def build(config: ModelConfig) -> nn.Module:
     return network
 
 
-def _own(config: ModelConfig) -> nn.Module:
+def build_own(config: ModelConfig) -> nn.Module:
+    """A new generator of the user's own: of their configuration only, never of a file or a checkpoint.
+
+    Raises:
+        UsageError: as ``own_parts.instantiate``, or it is no generator.
+    """
     network = own_parts.instantiate(config.network, "model.network", scale=config.scale)
     target = config.network["_target_"]
     if not isinstance(network, nn.Module):

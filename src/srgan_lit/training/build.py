@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
@@ -43,7 +43,7 @@ def generator(config: TrainConfig) -> Generator:
     """A new generator, or the one of ``init_from``, which must have the shape that ``model`` says."""
     model = config.model
     grows = config.init_from is not None and model.start == "grown"
-    made = cast(Generator, architectures.build(replace(model, start="random") if grows else model))
+    made = parts.generator(replace(model, start="random") if grows else model)
     if config.init_from is not None:
         loaded = load_generator(config.init_from, network=made if model.name == architectures.OWN else None)
         if isinstance(loaded, Ranged):
@@ -66,7 +66,7 @@ def generator(config: TrainConfig) -> Generator:
 def saved_generator(config: TrainConfig, path: Path) -> Generator | Ranged:
     """The generator of a file that the training of ``config`` wrote, of a class of the user's own too."""
     own = config.model.name == architectures.OWN
-    return load_generator(path, network=architectures.build(config.model) if own else None)
+    return load_generator(path, network=parts.generator(config.model) if own else None)
 
 
 def _key(argument: str) -> str:

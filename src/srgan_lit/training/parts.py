@@ -1,16 +1,27 @@
 """The parts that a configuration names: rows of the tables, or classes of the user's own."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config import own_parts
-from srgan_lit.config.schema import PhaseConfig, TrainConfig
+from srgan_lit.config.schema import ModelConfig, PhaseConfig, TrainConfig
 from srgan_lit.losses import adversarial, terms
 from srgan_lit.networks import architectures
+from srgan_lit.networks.srresnet import Generator
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
+
+
+def generator(config: ModelConfig) -> Generator:
+    """A new generator, of the table or of the user's own.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    make = architectures.build_own if config.name == architectures.OWN else architectures.build
+    return cast(Generator, make(config))
 
 
 def own_terms(phase: PhaseConfig) -> dict[str, terms.Own]:
@@ -58,7 +69,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         UsageError: says which.
     """
     if config.model.name == architectures.OWN:
-        architectures.build(config.model)
+        architectures.build_own(config.model)
     else:
         takes = architectures.architecture(config.model).arguments
         for key in ("blocks", "features"):
