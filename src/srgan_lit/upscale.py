@@ -1,7 +1,6 @@
 """Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``. In a program: ``srgan_lit.enlarge``."""
 
 import argparse
-import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from srgan_lit.common import command_line, machine_errors
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.progress import Progress, duration
-from srgan_lit.pictures import formats, video_files
+from srgan_lit.pictures import find, formats, video_files
 from srgan_lit.upscaling.plan import Job, Plan, plan
 from srgan_lit.upscaling.target_sizes import TargetSize
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 _LARGE_MEGAPIXELS = 100  # of a result: told before it is made, with how to have less
 _LONG_SECONDS = 60
-_NAMED = 5  # files passed over that are named
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -177,7 +175,10 @@ def run(arguments: argparse.Namespace) -> int:
     for failure in failures:
         command_line.complain(failure)
     if planned.passed_over:
-        command_line.complain(_passed_over(planned))
+        count = len(planned.passed_over)
+        command_line.complain(
+            f"{count} {'files' if count > 1 else 'file'} passed over: {find.named(planned.passed_over)}"
+        )
     counts = [f"{done} enlarged", f"{len(failures)} failed"]
     counts += [f"{len(planned.passed_over)} passed over"] if planned.passed_over else []
     where = arguments.output or ", ".join(sorted({str(job.target.parent) for job in planned.jobs})) or "nothing written"
@@ -256,17 +257,6 @@ def _trial(enlarger: "Enlarger") -> float:
     from srgan_lit.upscaling import engine
 
     return engine.seconds_per_pixel(enlarger)
-
-
-def _passed_over(planned: Plan) -> str:
-    """Which files were not meant, and why, in one line."""
-    reasons: list[str] = []
-    for why, files in itertools.groupby(sorted(planned.passed_over, key=lambda each: each[1]), lambda each: each[1]):
-        names = [path.name for path, _ in files]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        reasons.append(f"{', '.join(names[:_NAMED])}{more} ({why})")
-    count = len(planned.passed_over)
-    return f"{count} {'files' if count > 1 else 'file'} passed over: {'; '.join(reasons)}"
 
 
 def _enlarger(arguments: argparse.Namespace) -> "Enlarger":

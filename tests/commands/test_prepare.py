@@ -129,6 +129,17 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert len(list((tmp_path / "cache").rglob("pixels.*"))) == 1
 
 
+def test_files_of_a_folder_that_are_passed_over_are_counted_and_named(tmp_path, capsys):
+    for name in ("a.png", "b.jfif"):
+        Image.new("RGB", (100, 100)).save(tmp_path / name, {".jfif": "JPEG"}.get(Path(name).suffix))
+    for name in ("notes.txt", "layers.psd", "clip.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    assert prepare.main(["folder", "--root", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "3: clip.mp4 (a video, which takes long: name it if it is meant); notes.txt (no picture by its name)" in said
+    assert "layers.psd (psd is not read: save it as png or jpg)" in said
+
+
 def test_a_pipe_called_like_a_picture_is_named_by_prepare_and_training_and_never_waited_for(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     for number in range(3):

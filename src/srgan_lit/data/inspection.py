@@ -141,5 +141,7 @@ def folder(root: Path, scale: int) -> Report:
     report = Report()
     report.rows.append(("pictures", str(len(found)), ""))
     report.rows.append(("understood as", layout.understood(root), ""))
+    if others := find.others(root):
+        report.rows.append(("passed over", f"{len(others)}: {find.named(others)}", ""))
     _examined(report, found, expected_size=None)
     return report

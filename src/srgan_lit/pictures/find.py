@@ -1,9 +1,13 @@
 """The files of a folder: training, testing and enlarging share this walk. No Pillow."""
 
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from srgan_lit.pictures import formats, video_files
+
+_NAMED = 5  # files of each reason
 
 
 def hidden(path: PurePath) -> bool:
@@ -39,6 +43,16 @@ def others(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str
     """The rest of ``files``, and of each why it is no picture to work on."""
     rest = [path for path in files(folder, besides=besides) if not formats.is_picture(path)]
     return [(path, _why_not(path.suffix.lower())) for path in rest]
+
+
+def named(passed_over: Sequence[tuple[Path, str]]) -> str:
+    """What ``others`` returns, in one line: the first of each reason by name, and how many more there are."""
+    parts: list[str] = []
+    for why, group in itertools.groupby(sorted(passed_over, key=lambda each: each[1]), lambda each: each[1]):
+        names = [path.name for path, _ in group]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        parts.append(f"{', '.join(names[:_NAMED])}{more} ({why})")
+    return "; ".join(parts)
 
 
 def _why_not(suffix: str) -> str:
