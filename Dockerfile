@@ -17,7 +17,7 @@ COPY constraints.txt /wheel/
 COPY --from=wheel /wheel /wheel
 RUN pip install --no-cache-dir --constraint /wheel/constraints.txt uv \
     && uv pip install --system --no-cache --torch-backend "${TORCH}" --constraint /wheel/constraints.txt \
-        "$(echo /wheel/*.whl)[app]" \
+        "$(echo /wheel/*.whl)[app,heif]" \
     && install -d -o nobody -g nogroup -m 700 /data
 
 USER nobody

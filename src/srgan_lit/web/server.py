@@ -240,9 +240,12 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
 
 
 def _result_name(job: Job) -> str:
-    facts = job.facts
-    size = "{result_width}x{result_height}" if job.options.size else "x{scale}"
-    return f"{job.stem}_{size.format(**facts)}{job.suffix}"
+    size = job.options.size
+    if size and size != TargetSize(scale=size.scale):
+        asked = f"{job.facts['result_width']}x{job.facts['result_height']}"
+    else:
+        asked = f"x{size.scale or job.facts['scale']:g}"
+    return f"{job.stem}_{asked}{job.suffix}"
 
 
 def _status(job: Job, jobs: Jobs) -> dict[str, object]:
