@@ -152,12 +152,13 @@ def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
 
 def _extra(arguments: argparse.Namespace) -> list["Measure"]:
     from srgan_lit.evaluation import columns
+    from srgan_lit.upscaling import engine
 
-    extra = []
+    extra, device = [], engine.pick_device(arguments.device)
     if arguments.perceptual:
-        extra.append(columns.perceptual(arguments.perceptual))
+        extra.append(columns.perceptual(arguments.perceptual, device=device))
     if arguments.lpips:
-        extra.append(columns.lpips(arguments.lpips))
+        extra.append(columns.lpips(arguments.lpips, device=device))
     return extra
 
 

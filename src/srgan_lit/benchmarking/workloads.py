@@ -116,11 +116,11 @@ def matrix_product(device: torch.device, arithmetic: str) -> Callable[[], float]
 class Steps(SRGANModule):
     """The training steps of ``SRGANModule``, without a trainer around them."""
 
-    def prepare(self) -> "Steps":
-        """Make the optimizers, and bring the feature loss to the device."""
+    def prepare(self, device: torch.device) -> "Steps":
+        """Bring everything to ``device``, the feature loss too, and make the optimizers."""
+        self.to(device)
         optimizers, _ = self.configure_optimizers()
         self._by_name: dict[str, Optimizer] = dict(zip(self._names, optimizers, strict=True))
-        self.on_fit_start()
         return self.train()
 
     def update(self, name: str, parts: Iterable[Minimised]) -> None:
@@ -160,7 +160,7 @@ def pretraining(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:
     """Both ways to pretrain, from the same weights."""
     generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
-    return Steps(generator=generator, phase=phase).prepare(), textbook.TextbookTraining(generator)
+    return Steps(generator=generator, phase=phase).prepare(settings.device), textbook.TextbookTraining(generator)
 
 
 def adversarial_training(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:
@@ -169,12 +169,12 @@ def adversarial_training(settings: Settings) -> tuple[Steps, textbook.TextbookTr
         network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
     )
-    perceptual = PerceptualLoss(vgg_features(weights="random").to(settings.device))
+    perceptual = PerceptualLoss(vgg_features(weights="random"))
     phase = PhaseConfig(
         name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=dict(shipped.term_weights())
     )
     ours = Steps(generator=generator, discriminator=discriminator, perceptual=perceptual, phase=phase)
-    return ours.prepare(), textbook.TextbookTraining(generator, discriminator, perceptual)
+    return ours.prepare(settings.device), textbook.TextbookTraining(generator, discriminator, perceptual)
 
 
 def pretrain(settings: Settings) -> Iterator[Workload]:

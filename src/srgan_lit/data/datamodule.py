@@ -18,7 +18,7 @@ from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
 from srgan_lit.data.batch_order import BatchSampler
 from srgan_lit.data.degradations import Part, degraded
-from srgan_lit.data.samples import Batch, CropBatches, SameBatches, WholePairs
+from srgan_lit.data.samples import Batch, CropBatches, Lent, SameBatches, WholePairs
 from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
 
@@ -158,7 +158,7 @@ class SRDataModule(lightning.LightningDataModule):
             batch_size=None,  # a request of the sampler is a whole batch
             sampler=sampler,
             num_workers=self.config.workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._on_gpu(),
         )
 
     def calibration(self, number: int) -> torch.Tensor:
@@ -169,7 +169,7 @@ class SRDataModule(lightning.LightningDataModule):
         return tensors.to_float(loader.dataset[loader.sampler.batch(number)]["lr"])
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """This rank's share of the validation pictures; every one is in one share."""
+        """This rank's share of the validation pictures; every one is in one share (and ``Lent`` where none is left)."""
         return self._whole(self.validation_set())
 
     def test_dataloader(self) -> DataLoader[Batch]:
@@ -208,12 +208,18 @@ class SRDataModule(lightning.LightningDataModule):
         # Lightning looks for the position in the loader; ours is here.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
 
+    def _on_gpu(self) -> bool:
+        """Whether batches go to a device with CUDA: only then is it touched at all."""
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _whole(self, pairs: WholePairs) -> DataLoader[Batch]:
         rank, world_size = self._rank()
         share = _Share(len(pairs), rank=rank, world_size=world_size) if world_size > 1 else None
+        if pairs and share is not None and not len(share):  # all take part: without a picture it is lent one
+            return DataLoader(Lent(pairs), batch_size=None)
         return DataLoader(pairs, batch_size=None, sampler=share)
 
     def _validation_pair(self, at: int) -> Pair:

@@ -138,3 +138,16 @@ class WholePairs(Dataset[Batch]):
             "name": [pair.name],
             "grey": pair.grey,
         }
+
+
+class Lent(Dataset[Batch]):
+    """The first of ``pairs`` alone, marked as not to be counted (``"counted": False``)."""
+
+    def __init__(self, pairs: WholePairs) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Batch:
+        return {**self.pairs[index], "counted": False}

@@ -80,17 +80,19 @@ def standard(protocol: str, scale: int) -> list[Measure]:
     ]
 
 
-def perceptual(weights: str, backbone: str | None = None) -> Measure:
+def perceptual(weights: str, backbone: str | None = None, *, device: str | torch.device = "cpu") -> Measure:
     """Mean squared distance of VGG features in the last layer, as the perceptual loss computes it.
 
     Args:
         weights: a file with torchvision's VGG19 or VGG16 features, ``imagenet`` (VGG19's, downloaded once), or
             ``random``.
         backbone: ``vgg19`` or ``vgg16``; None for the one that the file holds.
+        device: that computes.
 
     Raises:
         SRGANError: the weights cannot be had, or are neither network's.
     """
+    from srgan_lit.evaluation.feature_distance import FeatureDistance
     from srgan_lit.losses.perceptual import PerceptualLoss
     from srgan_lit.model_files.vgg_weights import vgg_features
 
@@ -102,12 +104,12 @@ def perceptual(weights: str, backbone: str | None = None) -> Measure:
         if backbone is not None or weights == "imagenet":
             raise
         features = vgg_features(backbone="vgg16", layer=None, weights=weights)
-    loss = PerceptualLoss(features)
+    distance = FeatureDistance(PerceptualLoss(features).to(device))
     name = f"{features.backbone.upper()} {features.block}_{features.conv}"
 
     def compute(sr: Tensor, hr: Tensor, pair: Pair) -> float:
         with torch.inference_mode():
-            return loss(sr, hr).item()
+            return distance(sr, hr).item()
 
     return Measure(
         key=name.lower().replace(" ", "_"),
@@ -121,7 +123,7 @@ def perceptual(weights: str, backbone: str | None = None) -> Measure:
     )
 
 
-def lpips(backbone: str) -> Measure:
+def lpips(backbone: str, *, device: str | torch.device = "cpu") -> Measure:
     """LPIPS (Zhang et al. 2018) on RGB.
 
     Without a download the column stays, empty, and says why: a table made offline lacks one measure, not the rest.
@@ -129,6 +131,7 @@ def lpips(backbone: str) -> Measure:
     Args:
         backbone: ``alex`` (what papers report), ``vgg`` or ``squeeze``, which torchvision downloads once; or a file
             with one's weights.
+        device: that computes.
 
     Raises:
         UsageError: no such file.
@@ -139,6 +142,7 @@ def lpips(backbone: str) -> Measure:
     judge, network, missing = None, backbone, ""
     try:
         judge, network = lpips_weights.lpips(backbone)
+        judge = judge.to(device)
     except SRGANError as error:
         if backbone not in lpips_weights.NETWORKS:
             raise
@@ -148,7 +152,7 @@ def lpips(backbone: str) -> Measure:
         if judge is None:
             return math.nan
         with torch.inference_mode():
-            return judge(sr, hr).item()
+            return judge(sr.to(device), hr.to(device)).item()
 
     return Measure(
         key=f"lpips_{network}",

@@ -47,7 +47,7 @@ def protocol(name: str) -> Protocol:
 
 def _compared(image: Tensor, rule: Protocol, grey: bool) -> Tensor:
     """What the protocol compares, float64 on the 255 scale: (B, 1 or 3, H', W')."""
-    image = tensors.to_uint8(image).double()
+    image = tensors.to_double(tensors.to_uint8(image))
     if rule.luma:
         # A grey picture has three equal channels (an SR of one may not quite): the mean is its luma.
         image = image.mean(dim=1, keepdim=True) if grey else tensors.luma(image / 255)
@@ -152,7 +152,7 @@ def checkerboard(sr: Tensor, scale: int) -> Tensor:
     height, width = (side - side % scale for side in sr.shape[-2:])  # so that k / scale is a bin
     if min(height, width) < 16 * scale:
         return torch.full((sr.shape[0],), math.nan, dtype=torch.float64)
-    y = tensors.luma(tensors.to_uint8(sr[..., :height, :width]).double() / 255)[:, 0]
+    y = tensors.luma(tensors.to_double(tensors.to_uint8(sr[..., :height, :width])) / 255)[:, 0]
     window = torch.outer(*(torch.hann_window(n, dtype=torch.float64, device=y.device) for n in (height, width)))
     y = (y - y.mean(dim=(1, 2), keepdim=True)) * window
     power = torch.fft.fft2(y).abs().square()  # (B, H, W), DC at [0, 0]

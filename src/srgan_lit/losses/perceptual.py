@@ -27,6 +27,9 @@ class PerceptualLoss(nn.Module):
         """Return the distance of two batches (B, 3, H, W) in [0, 1]."""
         with torch.no_grad():
             targets = self.features.maps(hr, self.layers)
-        maps = self.features.maps(sr, self.layers)
+        return self.distance(self.features.maps(sr, self.layers), targets)
+
+    def distance(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the layers' distances, of the maps that ``VGGFeatures.maps`` gives."""
         distances = {name: F.mse_loss(maps[name].float(), targets[name].float()) for name in self.layers}
         return torch.stack([weight * distances[name] for name, weight in self.layers.items()]).sum()

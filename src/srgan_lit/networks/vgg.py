@@ -1,5 +1,6 @@
 """VGG16 and VGG19 up to one layer (Simonyan and Zisserman 2015): the networks whose features the loss compares."""
 
+import contextlib
 from collections.abc import Collection
 
 import torch
@@ -65,7 +66,8 @@ class VGGFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the scaled features (B, C, h, w) of ``image`` (B, 3, H, W) in [0, 1]."""
-        return self.features((image - self.mean) / self.std) * FEATURE_SCALE
+        with _without_float16(image.device):
+            return self.features((image - self.mean) / self.std) * FEATURE_SCALE
 
     def maps(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """Return the scaled features of several layers, by name, in one pass over ``image`` (B, 3, H, W) in [0, 1].
@@ -73,15 +75,27 @@ class VGGFeatures(nn.Module):
         Raises:
             KeyError: a layer that lies behind this network's own, or that its backbone does not have.
         """
-        x = (image - self.mean) / self.std
-        maps: dict[str, Tensor] = {}
-        block, conv = 1, 0
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.MaxPool2d):
-                block, conv = block + 1, 0
-            elif isinstance(layer, nn.ReLU):
-                conv += 1
-                if f"{block}_{conv}" in layers:
-                    maps[f"{block}_{conv}"] = x * FEATURE_SCALE
+        with _without_float16(image.device):
+            x = (image - self.mean) / self.std
+            maps: dict[str, Tensor] = {}
+            block, conv = 1, 0
+            for layer in self.features:
+                x = layer(x)
+                if isinstance(layer, nn.MaxPool2d):
+                    block, conv = block + 1, 0
+                elif isinstance(layer, nn.ReLU):
+                    conv += 1
+                    if f"{block}_{conv}" in layers:
+                        maps[f"{block}_{conv}"] = x * FEATURE_SCALE
         return {layer: maps[layer] for layer in layers}
+
+
+def _without_float16(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Where autocast says float16, which VGG's features can exceed: bfloat16 if the device has it, else float32."""
+    kind = device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    if torch.get_autocast_dtype(kind) != torch.float16:
+        return contextlib.nullcontext()
+    has_bfloat16 = kind != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_bfloat16)

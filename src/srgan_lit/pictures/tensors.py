@@ -42,7 +42,17 @@ def to_pixels(image: Tensor) -> NDArray[np.uint8]:
 _LUMA = (65.481, 128.553, 24.966)
 
 
+# Devices that have no float64: what needs its digits is computed on the processor.
+_WITHOUT_FLOAT64 = {"mps"}
+
+
+def to_double(image: Tensor) -> Tensor:
+    """``image`` in float64, on its device or, if that has none, on the processor."""
+    return (image.cpu() if image.device.type in _WITHOUT_FLOAT64 else image).double()
+
+
 def luma(image: Tensor) -> Tensor:
     """BT.601 luma (B, 1, H, W) in [16, 235], not rounded, float64, of an RGB image (B, 3, H, W) in [0, 1]."""
+    image = to_double(image)
     weights = torch.tensor(_LUMA, dtype=torch.float64, device=image.device).view(1, 3, 1, 1)
-    return (image.double() * weights).sum(dim=1, keepdim=True) + 16
+    return (image * weights).sum(dim=1, keepdim=True) + 16

@@ -30,6 +30,7 @@ from srgan_lit.training import dashboards, parts
 from srgan_lit.training.callbacks.dashboard_pictures import Showcase
 from srgan_lit.training.callbacks.discriminator_alarms import Alarms
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
+from srgan_lit.training.callbacks.last_checkpoint import LastCheckpoint
 from srgan_lit.training.callbacks.progress_bar import IterationBar
 from srgan_lit.training.callbacks.stop_on_divergence import StopWhenDiverged
 from srgan_lit.training.float16_scalers import OPTIMIZERS, ScalerPerOptimizer
@@ -164,6 +165,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         GeneratorFiles(run_dir, trained=trained(config)),
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         StopWhenDiverged(run_dir),
+        LastCheckpoint(run_dir),
         ModelCheckpoint(
             dirpath=run_dir / "checkpoints",
             filename="iteration={step}",

@@ -27,6 +27,7 @@ class Stopwatch(Callback):
     def __init__(self) -> None:
         self.iterations: dict[str, list[float]] = {}
         self.validation = 0.0
+        self.memory = ""
         self._started = 0.0
 
     def on_train_batch_start(
@@ -43,6 +44,15 @@ class Stopwatch(Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self.iterations.setdefault(self._phase, []).append(time.perf_counter() - self._started)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget what the device held before."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the memory while the networks are on their device: when ``fit`` returns, they no longer are."""
+        self.memory = _memory(pl_module.device)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start."""
@@ -91,12 +101,12 @@ def rehearse(config: TrainConfig) -> None:
         seconds += each * schedule.iterations
         log.info("%-14s %s iterations at %.2f a second", name, f"{schedule.iterations:,}", 1 / each)
     log.info("%-14s %.1f s, every %s iterations", "validation", watch.validation, f"{config.validate_every:,}")
-    log.info("%-14s %s", "memory", _memory(module))
+    log.info("%-14s %s", "memory", watch.memory)
     log.info("%-14s %.1f hours", "duration", seconds / 3600)
     log.info("%-14s %.0f MB in the run directory", "disk", (checkpoint + files) / 1e6)
 
 
-def _memory(module: SRGANModule) -> str:
-    if module.device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated(module.device) / 1e9:.2f} GB of the GPU at the peak"
+def _memory(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of the GPU at the peak"
     return f"{psutil.Process().memory_info().rss / 1e9:.2f} GB resident"

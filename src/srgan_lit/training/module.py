@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
+from srgan_lit.evaluation.feature_distance import FeatureDistance
 from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.losses.terms import Own, Update, weighted
@@ -36,6 +37,7 @@ from srgan_lit.training.feature_loss import FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 from srgan_lit.training.images_per_second import Speed
 from srgan_lit.training.schedules import scheduler
+from srgan_lit.upscaling import engine, tiling
 
 PRETRAIN, ADVERSARIAL = "pretrain", "adversarial"
 
@@ -123,6 +125,7 @@ class SRGANModule(L.LightningModule):
         )
         self._protocol = metrics.protocol(f"y_shave{generator.scale}")
         self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
+        self._enlarger: engine.Enlarger | None = None  # while whole pictures are enlarged
         self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
         self.skipped = self.skipped_in_a_row = 0
         self._finite = True  # every gradient of this iteration
@@ -397,9 +400,13 @@ class SRGANModule(L.LightningModule):
         """One generator for all processes; the clock of training stands still."""
         self._speed.pause()
         self.average_statistics()
+        self._prepare_enlarging()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for whoever shows it."""
+        """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for whoever shows it.
+
+        A picture with ``"counted": False`` is scored too, since all processes take part, and weighs nothing.
+        """
         lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
         sr = self.enlarged(lr)
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
@@ -409,24 +416,27 @@ class SRGANModule(L.LightningModule):
         # While pretraining there is nothing to judge textures by; a validation by itself scores all.
         judged = self.plan.adversarial and (self.phase == ADVERSARIAL or not self._fitting)
         if judged and self.perceptual is not None:
-            scores["perceptual"] = self.perceptual(sr.clamp(0, 1), hr)
-        self._score("val", scores)
+            with torch.autocast(self.device.type, enabled=False):  # as ``evaluate`` computes it
+                rounded = tensors.to_float(tensors.to_uint8(sr))
+                scores["perceptual"] = FeatureDistance(self.perceptual)(rounded, hr)
+        self._score("val", scores, counted=bool(batch.get("counted", True)))
         return sr
 
     @property
     def _fitting(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
 
-    def _score(self, stage: str, scores: dict[str, Tensor]) -> None:
-        """Count one picture's scores towards the means of all.
+    def _score(self, stage: str, scores: dict[str, Tensor], *, counted: bool) -> None:
+        """Count one picture's scores towards the means of all; one that is not ``counted`` takes part as nothing.
 
         In a training they go to the loggers by ``on_validation_end``: Lightning would count batches there.
         """
-        for name, value in scores.items():
+        for name, score in scores.items():
+            value = score.mean().float().to(self.device)  # where processes exchange it, wherever it was computed
             self.log(
                 f"{stage}/{name}",
-                value.mean().float(),
-                batch_size=1,
+                value if counted else torch.zeros_like(value),
+                batch_size=int(counted),
                 sync_dist=True,
                 logger=False if self._fitting else None,
                 prog_bar=name in ("psnr", "psnr_bicubic"),
@@ -437,7 +447,28 @@ class SRGANModule(L.LightningModule):
         if self._fitting and not self.trainer.sanity_checking:
             scores = {name: float(v) for name, v in self.trainer.callback_metrics.items() if name.startswith("val/")}
             self._take_to_loggers(scores)
+        self._enlarger = None
         self._speed.go_on()
+
+    def _prepare_enlarging(self) -> None:
+        """Have the generator that is scored as ``evaluate`` and ``upscale`` run it: accelerated, in exact tiles."""
+        self._enlarger = engine.Enlarger(self.result, device=self.device)
+
+    def on_test_start(self) -> None:
+        """Make ready."""
+        self._prepare_enlarging()
+
+    def on_test_end(self) -> None:
+        """Let go of it."""
+        self._enlarger = None
+
+    def on_predict_start(self) -> None:
+        """Make ready."""
+        self._prepare_enlarging()
+
+    def on_predict_end(self) -> None:
+        """Let go of it."""
+        self._enlarger = None
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Score one whole picture in every protocol, next to bicubic; returns ``sr`` (1, 3, H, W)."""
@@ -450,17 +481,21 @@ class SRGANModule(L.LightningModule):
             for model, picture in (("", sr), ("_bicubic", smooth)):
                 scores[f"psnr{model}_{protocol}"] = metrics.psnr(picture, hr, rule, grey=grey)
                 scores[f"ssim{model}_{protocol}"] = metrics.ssim(picture, hr, rule, grey=grey)
-        self._score("test", scores)
+        self._score("test", scores, counted=bool(batch.get("counted", True)))
         return sr
 
     def predict_step(self, batch: dict[str, Any] | Tensor, batch_idx: int) -> Tensor:
         """The picture ``sr`` (B, 3, scale*h, scale*w) in [0, 1] of ``lr``, or of a batch with ``lr`` in it."""
         return self.enlarged(batch if isinstance(batch, Tensor) else batch["lr"]).clamp(0, 1)
 
+    @torch.no_grad()
     def enlarged(self, lr: Tensor) -> Tensor:
-        """``sr`` of whole pictures in float32, never compiled: every size would compile anew."""
-        with torch.compiler.set_stance("force_eager"):
-            return self(lr).float()
+        """``sr`` of whole pictures (B, 3, h, w) in float32, a tile at a time where they are large."""
+        enlarger = self._enlarger or engine.Enlarger(self.result, device=self.device)
+        lr = lr.contiguous(memory_format=torch.channels_last)
+        side = enlarger.tile("auto", *lr.shape[-2:])
+        with torch.autocast(self.device.type, enabled=False):
+            return tiling.tiled(enlarger.network, lr, scale=enlarger.scale, tile=side, halo=enlarger.halo).float()
 
     def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
         """PSNR and SSIM of bicubic upscaling, computed once for each picture."""

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import lightning as L
+import torch
 from torch.distributed import DistError
 
 from srgan_lit.common import atomic_files
@@ -43,7 +44,6 @@ def train(config: TrainConfig) -> float:
         atomic_files.write_text(run_dir / "config.yaml", run_directory.as_yaml(resume.as_saved(config)))
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
-        trainer.save_checkpoint(run_dir / "checkpoints" / "last.ckpt")
     except RuntimeError as error:
         if trainer.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
             raise SRGANError(
@@ -57,11 +57,13 @@ def train(config: TrainConfig) -> float:
     if not trainer.is_global_zero:
         return 0.0  # quietly, whatever happened: the first process says it
     stop.conclude(run_dir, iteration=trainer.global_step, iterations=config.phase.iterations)
-    return report(config, datamodule)
+    return report(config, datamodule, trainer.strategy.root_device)
 
 
-def report(config: TrainConfig, datamodule: SRDataModule) -> float:
+def report(config: TrainConfig, datamodule: SRDataModule, device: torch.device) -> float:
     """Score the run's generators on its validation and test pictures next to bicubic, into ``report/``.
+
+    By one process, on the ``device`` that it trained on: nothing here waits for another process.
 
     Returns:
         The objective on the validation pictures: the result's mean PSNR in dB, or its mean distance of VGG features.
@@ -69,12 +71,12 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     run_dir, scale = Path(config.run_dir), config.model.scale
     models: dict[str, Upscaler] = {"bicubic": Bicubic(scale)}
     if config.phase.pretrain:
-        models["SRResNet"] = Network(build.saved_generator(config, run_dir / "srresnet.safetensors"))
+        models["SRResNet"] = Network(build.saved_generator(config, run_dir / "srresnet.safetensors"), device=device)
     if config.phase.adversarial:
-        models["SRGAN"] = Network(build.saved_generator(config, run_dir / "generator.safetensors"))
+        models["SRGAN"] = Network(build.saved_generator(config, run_dir / "generator.safetensors"), device=device)
     protocol = f"y_shave{scale}"
     sets = [each for each in (datamodule.validation_set(), datamodule.test_set()) if len(each)]
-    judges = _judges(config)
+    judges = _judges(config, device)
     rows = scoring.evaluate(models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir})
     log.info("\n%s", results.table(rows, [*columns.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
@@ -82,7 +84,7 @@ def report(config: TrainConfig, datamodule: SRDataModule) -> float:
     return stored_results.of_run(run_dir).objective(config.objective)
 
 
-def _judges(config: TrainConfig) -> list[columns.Measure]:
+def _judges(config: TrainConfig, device: torch.device) -> list[columns.Measure]:
     """VGG's distance, by the last layer whichever is trained with: runs of a sweep can be compared.
 
     Not with random weights, which judge nothing, unless they are asked to.
@@ -90,4 +92,4 @@ def _judges(config: TrainConfig) -> list[columns.Measure]:
     perceptual, used = config.perceptual, config.phase.weights and config.phase.weights.get("perceptual")
     if not used or (perceptual.weights == "random" and config.objective != "perceptual"):
         return []
-    return [columns.perceptual(perceptual.weights, perceptual.backbone)]
+    return [columns.perceptual(perceptual.weights, perceptual.backbone, device=device)]

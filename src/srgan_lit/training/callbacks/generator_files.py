@@ -3,15 +3,22 @@
 import copy
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch.optim.swa_utils import update_bn
 
 from srgan_lit.model_files.generator_file import save_generator
+from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training.callbacks.validation_scores import validation_scores
 from srgan_lit.training.module import PRETRAIN, SRGANModule
+
+
+def _alone(generator: Generator) -> Generator:
+    """``generator``, with BatchNorm that asks no other process for its statistics, in place."""
+    return cast(Generator, TorchSyncBatchNorm().revert(generator))
 
 
 class GeneratorFiles(Callback):
@@ -46,7 +53,7 @@ class GeneratorFiles(Callback):
         iteration, scores = self.validated
         generator = module.result
         if recalibrate:
-            generator = copy.deepcopy(generator)  # training goes on with its own statistics
+            generator = _alone(copy.deepcopy(generator))  # training goes on with its own statistics
             data = trainer.datamodule  # type: ignore[attr-defined]
             update_bn((data.calibration(number) for number in range(recalibrate)), generator, device=module.device)
         save_generator(
