@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from helpers import tiny_runs
 from srgan_lit.common.worker_processes import processors
@@ -14,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("WANDB_MODE", "offline")
+
+# No test asserts a time, and Hypothesis asserts two of its own.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 BYTES_PER_WORKER = 3 * 2**30  # a worker and the processes that its tests start: torch and Lightning in each
 

@@ -118,7 +118,7 @@ REFUSED = {
     ("experiment=srresnet", "phase.weights.mse=1"): "phase.weights.mse has no effect with phase=pretrain",
     ("experiment=demo", "data.root=x"): "data.root has no effect with data=sample",
     ("phase=adversarial", "data=sample"): "pass init_from=<run>/generator.safetensors",
-    ("experiment=demo", "init_from=gone/generator.safetensors"): "init_from=gone/generator.safetensors: no such file",
+    ("experiment=demo", "init_from=gone/generator.safetensors"): "gone/generator.safetensors: no such file",
     ("perceptual.backbone=vgg16", "perceptual.layer=5_4"): "perceptual.layer=5_3",
     ("experiment=demo", "phase.pretrain.decay_at=[0.5]"): "phase.pretrain.schedule is cosine",
     ("experiment=demo", "phase.adversarial.warmup=100"): "warmup=100 must be shorter",

@@ -17,7 +17,7 @@ def picture(seed: int, height: int = 48, width: int = 32) -> np.ndarray:
 
 
 def test_the_strongest_maps_are_shown_strongest_first():
-    features = VGGFeatures(layer="2_2", weights="random")
+    features = VGGFeatures(layer="2_2")
     with torch.no_grad():
         maps = features(tensors.from_pixels(picture(0)))[0]
     strongest = maps.mean(dim=(1, 2)).argsort(descending=True)[:4]
@@ -31,14 +31,14 @@ def test_the_strongest_maps_are_shown_strongest_first():
 
 @pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (3, 2, 2), (5, 3, 2), (1000, 8, 8)])
 def test_the_grid_holds_as_many_as_asked_or_there_are(count, columns, rows):
-    features = VGGFeatures(layer="1_1", weights="random")
+    features = VGGFeatures(layer="1_1")
     drawn = feature_maps.grid(features, picture(1, 32, 32), count=count, side_px=10)
     assert isinstance(drawn, Image.Image)
     assert drawn.size == (columns * 12 - 2, rows * 12 - 2)
 
 
 def test_a_map_without_activation_is_black_not_an_error():
-    features = VGGFeatures(layer="1_1", weights="random")
+    features = VGGFeatures(layer="1_1")
     with torch.no_grad():
         features.features[0].weight.zero_()
     assert np.asarray(feature_maps.grid(features, picture(0), count=1)).max() == 0
@@ -46,7 +46,7 @@ def test_a_map_without_activation_is_black_not_an_error():
 
 def test_distance_is_relative_to_what_is_wanted():
     hr, sr = picture(0), picture(1)
-    features = VGGFeatures(backbone="vgg16", layer="3_3", weights="random")
+    features = VGGFeatures(backbone="vgg16", layer="3_3")
     with torch.no_grad():
         a, b = features(tensors.from_pixels(sr)), features(tensors.from_pixels(hr))
     expected = ((a - b).square().sum() / b.square().sum()).sqrt().item()
@@ -63,7 +63,7 @@ def test_by_default_the_last_layer_of_each_block():
 
 
 def test_what_does_not_fit_is_refused():
-    features = VGGFeatures(layer="5_4", weights="random")
+    features = VGGFeatures(layer="5_4")
     with pytest.raises(ValueError, match="too small"):
         feature_maps.grid(features, picture(0, 15, 40))
     with pytest.raises(ValueError, match="at least 1"):
