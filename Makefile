@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 QUICK := $(addprefix tests/,config data evaluation losses model_files networks pictures upscaling)
 
-.PHONY: setup demo check test test-quick test-slow format clean
+.PHONY: setup demo check test test-quick test-slow notebooks format clean
 
 setup: .venv/.ready
 
@@ -47,6 +47,10 @@ test-quick: check
 # Kills, mutated files and long runs: half an hour.
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+# Run them and keep their outputs: minutes, since the second one trains.
+notebooks: setup
+	PYTHONPATH=tests $(BIN)/python -m helpers.notebooks
 
 format: setup
 	$(BIN)/ruff format src tests notebooks examples
