@@ -19,6 +19,8 @@ from srgan_lit.web.preview import Preview
 _LABELS = {
     "srgan": "Crisp: adds texture (srgan)",
     "srresnet": "Faithful: adds nothing and is softer (srresnet)",
+    "srgan-fast": "Crisp, faster (srgan-fast)",
+    "srresnet-fast": "Faithful, faster (srresnet-fast)",
     "bicubic": "Plain: no network (bicubic)",
 }
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d")  # how run directories are called
