@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from srgan_lit.data.sets import SAMPLE
+from srgan_lit.networks import srresnet
 from srgan_lit.networks.discriminator import Discriminator, frozen
 from srgan_lit.networks.initialisation import grow_, icnr_, interpolation_
 from srgan_lit.networks.srresnet import Generator, fold_batchnorm_
@@ -198,3 +199,13 @@ def test_a_generator_grows_in_blocks_alone():
         grow_(Generator(blocks=2, features=4), Generator(blocks=2, features=4))
     with pytest.raises(ValueError, match="only the blocks"):
         grow_(Generator(blocks=2, features=4), Generator(blocks=1, features=8))
+
+
+def test_shuffling_keeps_channels_last_where_torchs_own_does_not():
+    x = torch.rand(2, 32, 5, 7).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(srresnet.shuffled(x), torch.nn.functional.pixel_shuffle(x, 2))
+    assert srresnet.shuffled(x).is_contiguous(memory_format=torch.channels_last)
+    stage = srresnet.UpsampleStage(8).to("meta", memory_format=torch.channels_last)  # any device but the processor
+    x = torch.rand(2, 8, 5, 7, device="meta").contiguous(memory_format=torch.channels_last)
+    assert stage(x).shape == (2, 8, 10, 14)
+    assert stage(x).is_contiguous(memory_format=torch.channels_last)

@@ -294,3 +294,22 @@ def test_features_of_the_original_are_computed_once_for_all_models(tmp_path, mon
     list(scoring.score(models, Set, [measure], rows))
     assert len(calls) == 1 + 3
     assert len({row.images[0].values[measure.key] for row in rows.values()}) == 1
+
+
+def test_no_algorithms_are_tried_out_for_the_sizes_of_validation_pictures(tmp_path):
+    """cuDNN would time them all for each new size."""
+    seen = {}
+
+    class Watch(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen["training"] = torch.backends.cudnn.benchmark
+
+        def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+            seen["validation"] = torch.backends.cudnn.benchmark
+
+    before = torch.backends.cudnn.benchmark
+    try:
+        fit(make(plan(pretrain=3)), tmp_path, Watch(), benchmark=True)
+    finally:
+        torch.backends.cudnn.benchmark = before
+    assert seen == {"training": True, "validation": False}

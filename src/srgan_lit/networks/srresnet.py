@@ -44,12 +44,24 @@ class UpsampleStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` at twice the size."""
-        return self.act(self.shuffle(self.conv(x)))
+        x = self.conv(x)
+        return self.act(self.shuffle(x) if x.device.type == "cpu" else shuffled(x))
 
     def unshuffled(self, x: Tensor) -> Tensor:
         """Return (B, 4C, h, w), whose PixelShuffle is ``forward(x)``: the activation looks at one value alone."""
         slopes = self.act.weight
         return F.prelu(self.conv(x), slopes if slopes.numel() == 1 else slopes.repeat_interleave(4))
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """PixelShuffle(2) of (B, 4C, h, w), channels_last in and out, in one pass.
+
+    torch's own returns contiguous tensors on a GPU, so that the largest ones would be transposed twice.
+    """
+    batch, channels, height, width = x.shape
+    # As they lie in memory: (B, h, w, C, 2, 2) to (B, h, 2, w, 2, C).
+    parts = x.permute(0, 2, 3, 1).reshape(batch, height, width, channels // 4, 2, 2).permute(0, 1, 4, 2, 5, 3)
+    return parts.reshape(batch, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
 
 
 class Tail(nn.Conv2d):
@@ -62,7 +74,7 @@ class Tail(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of PixelShuffle(2) of ``x``, computed in the order that is faster here."""
         if x.device.type != "cpu" or torch.compiler.is_exporting() or torch.jit.is_tracing():
-            return super().forward(F.pixel_shuffle(x, 2))
+            return super().forward(F.pixel_shuffle(x, 2) if x.device.type == "cpu" else shuffled(x))
         assert self.bias is not None
         weight = before_the_shuffle(self.weight)
         return F.pixel_shuffle(F.conv2d(x, weight, self.bias.repeat_interleave(4), padding=weight.shape[-1] // 2), 2)

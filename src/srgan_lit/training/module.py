@@ -447,12 +447,21 @@ class SRGANModule(L.LightningModule):
         if self._fitting and not self.trainer.sanity_checking:
             scores = {name: float(v) for name, v in self.trainer.callback_metrics.items() if name.startswith("val/")}
             self._take_to_loggers(scores)
-        self._enlarger = None
+        self._finish_enlarging()
         self._speed.go_on()
 
     def _prepare_enlarging(self) -> None:
-        """Have the generator that is scored as ``evaluate`` and ``upscale`` run it: accelerated, in exact tiles."""
+        """Have the generator that is scored as ``evaluate`` and ``upscale`` run it: accelerated, in exact tiles.
+
+        cuDNN tries no algorithms out meanwhile: it would for the size of each picture.
+        """
         self._enlarger = engine.Enlarger(self.result, device=self.device)
+        self._autotuning, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+
+    def _finish_enlarging(self) -> None:
+        """Let go of it."""
+        self._enlarger = None
+        torch.backends.cudnn.benchmark = self._autotuning
 
     def on_test_start(self) -> None:
         """Make ready."""
@@ -460,7 +469,7 @@ class SRGANModule(L.LightningModule):
 
     def on_test_end(self) -> None:
         """Let go of it."""
-        self._enlarger = None
+        self._finish_enlarging()
 
     def on_predict_start(self) -> None:
         """Make ready."""
@@ -468,7 +477,7 @@ class SRGANModule(L.LightningModule):
 
     def on_predict_end(self) -> None:
         """Let go of it."""
-        self._enlarger = None
+        self._finish_enlarging()
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Score one whole picture in every protocol, next to bicubic; returns ``sr`` (1, 3, H, W)."""
