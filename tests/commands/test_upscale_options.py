@@ -480,7 +480,7 @@ def test_memory_stays_flat_over_a_thousand_pictures(tmp_path: Path) -> None:
     folder.mkdir()
     kinds = ("png", "jpg", "webp", "tif", "gif", "bmp")
     for number in range(1000):
-        RGB.resize((100, 75)).rotate(number).save(folder / f"{number:04}.{kinds[number % len(kinds)]}")
+        RGB.resize((24, 18)).rotate(number).save(folder / f"{number:04}.{kinds[number % len(kinds)]}")
     program = f"""
 import resource, sys
 import srgan_lit.upscale
