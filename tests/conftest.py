@@ -13,7 +13,9 @@ from srgan_lit.common.worker_processes import processors
 
 ROOT = Path(__file__).resolve().parents[1]
 
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH")])
+)
 os.environ.setdefault("WANDB_MODE", "offline")
 
 # No test asserts a time, and Hypothesis asserts two of its own.

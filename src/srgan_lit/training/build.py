@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
@@ -35,7 +35,7 @@ from srgan_lit.training.callbacks.progress_bar import IterationBar
 from srgan_lit.training.callbacks.stop_on_divergence import StopWhenDiverged
 from srgan_lit.training.float16_scalers import OPTIMIZERS, ScalerPerOptimizer
 from srgan_lit.training.module import SRGANModule
-from srgan_lit.training.run_files import ContinuedCSVLogger, WholeCheckpointIO
+from srgan_lit.training.run_files import ContinuedCSVLogger, RunCheckpoints, WholeCheckpointIO
 
 log = logging.getLogger(__name__)
 
@@ -161,19 +161,13 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     run_dir = Path(config.run_dir)
     followers = loggers(config, iteration=iteration)
     shown = [each for each in followers if isinstance(each, dashboards.Dashboard)]
+    divergence = StopWhenDiverged(run_dir)
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config)),
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
-        StopWhenDiverged(run_dir),
+        divergence,
         LastCheckpoint(run_dir),
-        ModelCheckpoint(
-            dirpath=run_dir / "checkpoints",
-            filename="iteration={step}",
-            auto_insert_metric_name=False,
-            every_n_train_steps=config.checkpoint_every,
-            save_last=True,
-            save_on_train_epoch_end=False,
-        ),
+        RunCheckpoints(run_dir / "checkpoints", every=config.checkpoint_every, unless=lambda: divergence.lost),
     ]
     where = config.trainer
     plugins: list[Any] = [WholeCheckpointIO()]

@@ -16,6 +16,7 @@ from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, results, scoring, stored_results
 from srgan_lit.training import build, dashboards, launch, resume, run_directory
 from srgan_lit.training.callbacks.configured_learning_rates import ConfiguredLearningRates
+from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
 from srgan_lit.upscaling.bicubic_tensors import Bicubic
 from srgan_lit.upscaling.upscalers import Network, Upscaler
@@ -44,6 +45,10 @@ def train(config: TrainConfig) -> float:
         atomic_files.write_text(run_dir / "config.yaml", run_directory.as_yaml(resume.as_saved(config)))
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
+        if iteration >= config.phase.iterations:  # killed before it wrote its result: Lightning trains and ends nothing
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, GeneratorFiles):
+                    callback.on_train_end(trainer, module)
     except RuntimeError as error:
         if trainer.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
             raise SRGANError(

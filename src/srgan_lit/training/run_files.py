@@ -1,11 +1,13 @@
 """How a run's curve and checkpoints reach the disk: never half written, never begun anew by a resumed run."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -63,6 +65,48 @@ class ContinuedCSVLogger(CSVLogger):
 
     def log_hyperparams(self, params: Any = None) -> None:
         """Lightning's ``hparams.yaml``: ``config.yaml`` says it all."""
+
+
+class RunCheckpoints(ModelCheckpoint):
+    """``last.ckpt`` and the newest ``iteration=<N>.ckpt`` of a run directory, every so many iterations.
+
+    Lightning's own goes by paths that it keeps in the checkpoint, and begins new files (``last-v1.ckpt``) where the
+    directory was copied or moved, or the interval changed. Here the files that are there say which are there.
+    ``unless`` is asked each time: where it says so, the files stay as they are.
+    """
+
+    def __init__(self, folder: Path, *, every: int, unless: Callable[[], bool]) -> None:
+        self._unless = unless
+        super().__init__(
+            dirpath=folder,
+            filename="iteration={step}",
+            auto_insert_metric_name=False,
+            every_n_train_steps=every,
+            save_last=True,
+            save_on_train_epoch_end=False,
+        )
+
+    @property
+    def state_key(self) -> str:
+        """Lightning's: checkpoints of before have it."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: it is about another time, and perhaps another place."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look what is there."""
+        super().on_train_start(trainer, pl_module)
+        folder = Path(str(self.dirpath))
+        numbered = sorted(folder.glob("iteration=*.ckpt"), key=lambda path: path.stat().st_mtime)
+        self.best_model_path = str(numbered[-1]) if numbered else ""
+        self.last_model_path = str(folder / "last.ckpt") if (folder / "last.ckpt").exists() else ""
+
+    def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
+        return self._unless() or super()._should_skip_saving_checkpoint(trainer)
+
+    def _should_remove_checkpoint(self, trainer: L.Trainer, previous: str, current: str) -> bool:
+        return previous != current  # also the one that the run went on from: there is a newer one now
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

@@ -24,6 +24,7 @@ class IterationBar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin, after Lightning has set the bar back."""
+        self.train_progress_bar.initial = 0  # or it would show that as iterations undone
         super().on_train_epoch_start(trainer, pl_module)
         self._begin(trainer)
 
@@ -41,6 +42,12 @@ class IterationBar(TQDMProgressBar):
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         assert isinstance(pl_module, SRGANModule)
         self.train_progress_bar.set_description(pl_module.phase, refresh=False)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Go by iterations: Lightning's own count of batches begins at 0 again where a finished run is extended."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Losses, and the PSNR of the last validation next to bicubic's."""

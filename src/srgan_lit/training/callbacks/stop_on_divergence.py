@@ -1,25 +1,46 @@
-"""What ends a training whose gradients are no longer finite: a checkpoint, the pictures' names, what to try."""
+"""What ends a training whose gradients are no longer finite: the pictures' names, and a command that helps."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.training.module import SRGANModule
+from srgan_lit.config import quoting
+from srgan_lit.model_files.generator_file import read_metadata
+from srgan_lit.training.module import ADVERSARIAL, PRETRAIN, SRGANModule
 
 LIMIT = 10  # iterations in a row without a finite gradient
+FIRST = 10  # iterations of a phase whose mean loss is what is usual at its beginning
+FACTOR = 100  # above what is usual, a loss tells that the weights are lost: one batch differs from another by less
+SAFE_RATE = 1e-4  # the paper's
 
 
 class StopWhenDiverged(Callback):
     """End the run after ``LIMIT`` iterations in a row that ``SRGANModule`` left out.
 
-    The weights are those from before the first of them.
+    Weights are lost before gradients stop being finite: a checkpoint that was written meanwhile would diverge again
+    at once. So each loss is compared with those that the phase began with; while it is far above them no checkpoint
+    replaces the last sound one, and in the end those of lost weights go to ``checkpoints/diverged/``, where a resume
+    does not look.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
+        self._first: dict[str, list[float]] = {PRETRAIN: [], ADVERSARIAL: []}
+        self._sound = 0  # iterations after which the weights were certainly good
+        self.lost = False  # by the last finite loss, the weights are lost
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is usual, for a run that is resumed."""
+        return {"first": self._first}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with it."""
+        self._first = {phase: list(losses) for phase, losses in state_dict["first"].items()}
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -30,14 +51,57 @@ class StopWhenDiverged(Callback):
             SRGANError: it is enough.
         """
         assert isinstance(pl_module, SRGANModule)
+        phase = PRETRAIN if pl_module.global_step <= pl_module.pretrain_iterations else ADVERSARIAL
+        self._compare(pl_module, phase)
         if pl_module.skipped_in_a_row < LIMIT:
             return
-        checkpoint = self.run_dir / "checkpoints" / "last.ckpt"
-        trainer.save_checkpoint(checkpoint)
         names = ", ".join(batch["name"])
+        last = f"{pl_module.global_step} had no finite gradient (the last batch: {names})"
+        said = f"{LIMIT} iterations in a row up to {last}"
+        if not trainer.is_global_zero:
+            raise SRGANError(said)
+        newest = self._set_lost_ones_aside()
+        schedule = pl_module.plan.pretrain if phase == PRETRAIN else pl_module.plan.adversarial
+        assert schedule is not None
+        rate = {f"phase__{phase}__learning_rate": float(f"{min(SAFE_RATE, schedule.learning_rate / 10):.2g}")}
+        where = f"from iteration {newest:,}, before that" if newest else "from the beginning, as no checkpoint is sound"
         raise SRGANError(
-            f"{LIMIT} iterations in a row up to {pl_module.global_step} had no finite gradient (the last batch: {names}"
-            f"); the weights from before them are in {checkpoint}. Go on with resume={self.run_dir} "
-            "optimization.clip_gradients=1 (and trainer.precision=32-true if it was mixed), or begin anew with a "
-            "lower learning rate"
+            f"{said}. {self._about_best()}. Go on {where}, with a lower rate: "
+            f"{quoting.train_command(resume=self.run_dir, **rate)}"
+        )
+
+    def _compare(self, module: SRGANModule, phase: str) -> None:
+        value = module.values.get("total") if phase == ADVERSARIAL else None
+        if value is None and module.plan.pretrain is not None:
+            value = module.values.get(module.plan.pretrain.loss)
+        loss, first = math.nan if value is None else float(value), self._first[phase]
+        if not math.isfinite(loss):
+            return
+        self.lost = bool(first) and loss >= FACTOR * sum(first) / len(first)
+        if not self.lost:
+            self._sound = module.global_step - 1  # the loss is that of the weights before this update
+            if len(first) < FIRST:
+                first.append(loss)
+
+    def _set_lost_ones_aside(self) -> int:
+        """Move checkpoints of lost weights; return the iterations of the newest that stays, or 0."""
+        newest, folder = 0, self.run_dir / "checkpoints"
+        for path in sorted(folder.glob("*.ckpt")):
+            iteration = int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+            if iteration <= self._sound:
+                newest = max(newest, iteration)
+            else:
+                (folder / "diverged").mkdir(exist_ok=True)
+                path.replace(folder / "diverged" / path.name)
+        return newest
+
+    def _about_best(self) -> str:
+        path = self.run_dir / "best.safetensors"
+        if not path.is_file():
+            return "There is no best.safetensors yet"
+        metadata = read_metadata(path)
+        iteration, psnr = metadata.trained.get("iterations", 0), metadata.scores.get("validation", {}).get("psnr")
+        sound = "is sound" if iteration <= self._sound else "is not sound"
+        return (
+            f"best.safetensors {sound}: iteration {iteration:,}, {psnr:.2f} dB" if psnr else f"best.safetensors {sound}"
         )
