@@ -400,7 +400,8 @@ def test_a_refused_run_changes_nothing_of_the_one_that_is_there(tmp_path, capsys
         assert status == 2
         assert len(errors) == 1
         after = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
-        after.pop(run_dir / "train.log", None)  # where Hydra's log would go: empty
+        for name in ("train.log", ".lock"):  # where Hydra's log would go, and what was locked meanwhile: empty
+            assert after.pop(run_dir / name, b"") == b""
         assert after == before
 
 
