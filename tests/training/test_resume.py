@@ -86,7 +86,7 @@ ANOTHER = {
     "data.batch_size": 3, "data.crop": 32, "data.augment": False, "data.degradation": "jpeg",
     "data.validation_share": 0.5, "data.skip_bad": True, "data.use_ref": True, "model.blocks": 2, "model.features": 16,
     "model.scale": 2, "model.start": "icnr",
-    "model.name": "own", "phase.name": "pretrain", "phase.pretrain.iterations": 8,
+    "model.name": "own", "perceptual.layers": "{21:1.0}", "phase.name": "pretrain", "phase.pretrain.iterations": 8,
     "phase.pretrain.learning_rate": 1e-5, "phase.pretrain.schedule": "constant", "phase.pretrain.decay_at": "[0.5]",
     "phase.pretrain.decay_factor": 0.5, "phase.pretrain.warmup": 1, "phase.pretrain.loss": "mse",
     "phase.adversarial.iterations": 8, "phase.adversarial.learning_rate": 1e-5, "phase.adversarial.schedule": "cosine",
@@ -102,6 +102,7 @@ ANOTHER = {
     "seed": 1, "init_from": "srresnet", "dry_run": True,
 }  # fmt: skip
 ELSEWHERE = {"trainer.num_nodes": "torch.distributed.run", "trainer.sync_batchnorm": "there is one process"}
+ELSEWHERE["perceptual.layers"] = "so perceptual.layer="  # which must be null then
 
 
 def table():

@@ -37,7 +37,7 @@ def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in ("train.log", ".lock")
+        if path.is_file() and path.name not in ("train.log", ".lock") and ".part" not in path.name
     }
 
 

@@ -113,10 +113,12 @@ def check_progress(run_dir: Path, config: TrainConfig, iteration: int) -> None:
     pretraining = before.get("phase.pretrain.iterations") or 0
     has_adversarial = "phase.adversarial.iterations" in before
     where = quoting.override("resume", run_dir)
-    for key in sorted(before.keys() & now.keys() - {"resume", "run_dir"}):
-        old, new = before[key], now[key]
-        if old == new:
+    for key in sorted((before.keys() | now.keys()) - {"resume", "run_dir"}):
+        old, new = before.get(key), now.get(key)
+        if old == new or (not old and not new):  # a weight that is 0 is none
             continue
+        if not (key in before and key in now) and not _covers(UNTIL_ADVERSARIAL, key):
+            continue  # a key of another version of this package
         said = f"{where} {quoting.override(key, new)} (it was {old})"
         if _ends_with_phase(key):
             first = 0 if key.startswith("phase.pretrain.") else pretraining
