@@ -124,7 +124,7 @@ def check_progress(run_dir: Path, config: TrainConfig, iteration: int) -> None:
             first = 0 if key.startswith("phase.pretrain.") else pretraining
             if key.startswith("phase.pretrain.") and has_adversarial and iteration >= pretraining:
                 raise UsageError(f"{said}: pretraining is done with its {pretraining:,} iterations; leave {key} out")
-            if key.endswith(".iterations") and new < iteration - first:
+            if key.endswith(".iterations") and (new or 0) < iteration - first:
                 raise UsageError(
                     f"{said}: {iteration - first:,} iterations of that phase are done, and stay; "
                     f"take {key}={iteration - first} or more"
