@@ -45,7 +45,8 @@ def train(config: TrainConfig) -> float:
         atomic_files.write_text(run_dir / "config.yaml", run_directory.as_yaml(resume.as_saved(config)))
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
-        if iteration >= config.phase.iterations:  # killed before it wrote its result: Lightning trains and ends nothing
+        # Killed before it wrote its result: Lightning trains and ends nothing. With several processes they have parted.
+        if iteration >= config.phase.iterations and trainer.world_size == 1:
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, GeneratorFiles):
                     callback.on_train_end(trainer, module)
