@@ -99,10 +99,17 @@ ANOTHER = {
     "trainer.devices": 2, "trainer.num_nodes": 2, "trainer.precision": "bf16-mixed", "trainer.sync_batchnorm": True,
     "logger.name": "tensorboard", "logger.project": "another", "logger.entity": "another", "validate_every": 7,
     "checkpoint_every": 7, "log_every": 7, "objective": "perceptual", "compile": True, "accept_changed_pictures": True,
+    "init_discriminator_from": "another",
+    "discriminator.normalisation": "spectral", "phase.adversarial.discriminator_learning_rate": 1e-5,
+    "phase.adversarial.r1": 1.0, "phase.adversarial.r1_every": 2, "best_by": "ssim", "lpips": "alex",
     "seed": 1, "init_from": "srresnet", "dry_run": True,
 }  # fmt: skip
-ELSEWHERE = {"trainer.num_nodes": "torch.distributed.run", "trainer.sync_batchnorm": "there is one process"}
-ELSEWHERE["perceptual.layers"] = "so perceptual.layer="  # which must be null then
+ELSEWHERE = {
+    "phase.adversarial.r1_every": "phase.adversarial.r1 is 0",
+    "trainer.num_nodes": "torch.distributed.run",
+    "trainer.sync_batchnorm": "there is one process",
+    "perceptual.layers": "so perceptual.layer=",  # which must be null then
+}
 
 
 def table():

@@ -17,13 +17,16 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
     found: dict[str, str] = {}
     if phase.name == "pretrain":
         reason = "phase=pretrain has a pixel loss only"
-        found |= dict.fromkeys(("perceptual", "phase.adversarial", "phase.weights", "phase.terms"), reason)
+        keys = ("perceptual", "phase.adversarial", "phase.weights", "phase.terms", "discriminator")
+        found |= dict.fromkeys((*keys, "init_discriminator_from"), reason)
     elif phase.weights and not phase.weights.get("perceptual"):
         found["perceptual"] = "phase.weights.perceptual is 0"
     if config.trainer.devices * config.trainer.num_nodes == 1:
         found["trainer.sync_batchnorm"] = "there is one process"
     if config.resume is None:
         found["accept_changed_pictures"] = "nothing is resumed"
+    if phase.adversarial and not phase.adversarial.r1:
+        found["phase.adversarial.r1_every"] = "phase.adversarial.r1 is 0"
     if phase.name == "adversarial":
         found["phase.pretrain"] = "phase=adversarial starts from init_from"
     for name, schedule in (("pretrain", phase.pretrain), ("adversarial", phase.adversarial)):
@@ -75,6 +78,12 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             "model.start=grown adds blocks to a generator, but init_from is null; set init_from=<a generator of fewer "
             "blocks>, or model.start=interpolation"
         )
+    if config.best_by == "perceptual" and not (phase.weights and phase.weights.get("perceptual")):
+        raise UsageError(
+            "best_by=perceptual needs VGG's features: an adversarial phase with phase.weights.perceptual above 0"
+        )
+    if config.best_by == "lpips" and config.lpips is None:
+        raise UsageError("best_by=lpips needs lpips=<a file with its backbone>, or lpips=alex")
     start = config.init_from
     if config.resume is None and start and ("/" in start or "." in start) and not Path(start).exists():
         raise UsageError(f"init_from={start}: no such file or run directory")

@@ -142,6 +142,9 @@ class AdversarialConfig(ScheduleConfig):
     decay_at: tuple[Share, ...] = (0.5,)
     loss: str = "standard"  # one of losses.adversarial.KINDS, which needs torch: checked there
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    discriminator_learning_rate: Positive | None = None
+    r1: NotNegative = 0.0
+    r1_every: Count = 16
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
@@ -191,6 +194,13 @@ class OptimizationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
+class DiscriminatorConfig:
+    """The judge of the adversarial phase: ``discriminator`` of ``conf/train.yaml``."""
+
+    normalisation: Literal["batch", "spectral"] = "batch"
+
+
+@dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class TrainerConfig:
     """Where it runs: ``conf/trainer``."""
 
@@ -226,6 +236,10 @@ class TrainConfig:
     objective: Literal["psnr", "perceptual"] = "psnr"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     init_from: str | None = None
+    init_discriminator_from: str | None = None
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    best_by: Literal["psnr", "ssim", "perceptual", "lpips"] | None = None
+    lpips: str | None = None
     resume: str | None = None
     accept_changed_pictures: bool = False
     dry_run: bool = False

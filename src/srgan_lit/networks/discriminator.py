@@ -1,9 +1,12 @@
 """The discriminator (Ledig et al. 2017, figure 4): VGG-style, returns logits. No sigmoid, no loss."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import ParametrizationList
 
 from srgan_lit.common.errors import UsageError
 
@@ -16,28 +19,36 @@ class Discriminator(nn.Module):
 
     Args:
         crop: side in pixels of the square HR crops that it judges; the dense layer is made for it.
+        normalisation: ``batch``, the paper's; or ``spectral``: no BatchNorm, and every layer's weight divided by its
+            largest singular value, so that no layer stretches (Miyato et al. 2018).
 
     Raises:
         ValueError: ``crop`` below 16, where four halvings leave nothing.
     """
 
-    def __init__(self, *, crop: int = 96) -> None:
+    def __init__(self, *, crop: int = 96, normalisation: Literal["batch", "spectral"] = "batch") -> None:
         super().__init__()
         if crop < 16:
             raise ValueError(f"crop must be at least 16 pixels, not {crop}")
-        self.crop = crop
+        self.crop, self.normalisation = crop, normalisation
+        spectral = normalisation == "spectral"
+        bounded: Callable[[nn.Module], nn.Module] = spectral_norm if spectral else lambda layer: layer
         layers: list[nn.Module] = []
         side, before = crop, 3
         for index, (channels, stride) in enumerate(zip(CHANNELS, STRIDES, strict=True)):
             first = index == 0  # no BatchNorm on the input layer (section 2.1.1)
-            layers.append(nn.Conv2d(before, channels, 3, stride=stride, padding=1, bias=first))
-            if not first:
+            bias = first or spectral  # BatchNorm has one of its own
+            layers.append(bounded(nn.Conv2d(before, channels, 3, stride=stride, padding=1, bias=bias)))
+            if not bias:
                 layers.append(nn.BatchNorm2d(channels))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             side, before = (side + stride - 1) // stride, channels
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(before * side * side, 1024), nn.LeakyReLU(0.2, inplace=True), nn.Linear(1024, 1)
+            nn.Flatten(),
+            bounded(nn.Linear(before * side * side, 1024)),
+            nn.LeakyReLU(0.2, inplace=True),
+            bounded(nn.Linear(1024, 1)),
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -55,23 +66,40 @@ class Discriminator(nn.Module):
 
 
 @contextlib.contextmanager
-def frozen(discriminator: nn.Module) -> Iterator[None]:
-    """Let gradients pass through ``discriminator`` to its input and leave every bit of it as it is.
+def unrecorded(discriminator: nn.Module) -> Iterator[None]:
+    """Let forwards leave no trace: BatchNorm normalises by the batch as in training but keeps its statistics.
 
-    Its weights gather no gradients (which saves a third of its backward pass), and BatchNorm normalises
-    by the batch as in training but keeps its running statistics.
+    Spectral normalisation keeps the singular vectors that it follows.
     """
     norms = [m for m in discriminator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    parameters = [p for p in discriminator.parameters() if p.requires_grad]
     tracked = [norm.track_running_stats for norm in norms]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
+    lists = [m for m in discriminator.modules() if isinstance(m, ParametrizationList)]
+    followers = [follower for each in lists for follower in each if follower.training]
     for norm in norms:
         norm.track_running_stats = False
+    for follower in followers:
+        follower.eval()
     try:
         yield
     finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
         for norm, track in zip(norms, tracked, strict=True):
             norm.track_running_stats = track
+        for follower in followers:
+            follower.train()
+
+
+@contextlib.contextmanager
+def frozen(discriminator: nn.Module) -> Iterator[None]:
+    """Let gradients pass through ``discriminator`` to its input and leave every bit of it as it is.
+
+    Its weights gather no gradients (which saves a third of its backward pass), and what it keeps of batches stays.
+    """
+    parameters = [p for p in discriminator.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        with unrecorded(discriminator):
+            yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

@@ -22,6 +22,7 @@ from srgan_lit.common import cpu_instructions
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
+from srgan_lit.model_files import discriminator_file
 from srgan_lit.model_files.generator_file import Ranged, load_generator
 from srgan_lit.networks import architectures, initialisation
 from srgan_lit.networks.discriminator import Discriminator
@@ -84,16 +85,21 @@ def module(config: TrainConfig) -> SRGANModule:
     phase, discriminator = config.phase, None
     network = generator(config)  # first, so that the seed gives the same one whatever phases follow
     if phase.adversarial:
-        discriminator = Discriminator(crop=config.data.crop).to(memory_format=torch.channels_last)
+        judge = Discriminator(crop=config.data.crop, normalisation=config.discriminator.normalisation)
+        discriminator = judge.to(memory_format=torch.channels_last)
+        if config.init_discriminator_from is not None:
+            discriminator_file.load_into(discriminator, config.init_discriminator_from)
     made = SRGANModule(
         generator=network,
         phase=phase,
         discriminator=discriminator,
         perceptual=config.perceptual,
+        lpips=config.lpips,
         optimization=config.optimization,
         terms=parts.own_terms(phase),
     )
-    features = made.perceptual and made.perceptual.features  # now, so that a missing file is told first
+    made.load_judges()  # now, so that a missing file is told first
+    features = made.perceptual and made.perceptual.features
     if features and config.perceptual.weights == "random":
         log.warning(
             "perceptual.weights=random: the feature loss is %s with random weights, which shapes textures "
@@ -163,7 +169,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     shown = [each for each in followers if isinstance(each, dashboards.Dashboard)]
     divergence = StopWhenDiverged(run_dir)
     callbacks: list[Callback] = [
-        GeneratorFiles(run_dir, trained=trained(config)),
+        GeneratorFiles(run_dir, trained=trained(config), best_by=config.best_by),
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         divergence,
         LastCheckpoint(run_dir),

@@ -1,60 +1,90 @@
-"""The feature loss of a training: made when it is first needed, wherever the networks are by then."""
+"""What judges textures in a training: made when it is first needed, wherever the networks are by then."""
 
 import dataclasses
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import PerceptualConfig
 from srgan_lit.losses.perceptual import PerceptualLoss
+from srgan_lit.model_files import lpips_weights
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.training import recipe
 
 _GIVEN = "given"
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class FeatureLoss:
-    """Holds the feature loss out of the module's own weights.
+class Judge(ABC, Generic[Network]):
+    """Holds a network of fixed weights out of the module's own, which are trained and saved."""
+
+    network: Network | None = None
+
+    @abstractmethod
+    def load(self) -> Network:
+        """Have its weights.
+
+        Raises:
+            SRGANError: they cannot be had.
+        """
+
+    def on(self, device: torch.device) -> Network:
+        """The network, on this device; loaded if it was not."""
+        if self.network is None:
+            self.network = self.load()
+        where = next(itertools.chain(self.network.parameters(), self.network.buffers()), None)
+        return self.network if where is None or where.device == device else self.network.to(device)
+
+
+class FeatureLoss(Judge[PerceptualLoss]):
+    """The feature loss.
 
     Args:
         source: the loss itself, or the settings to make it of, the paper's where there are none.
     """
 
     def __init__(self, source: PerceptualLoss | PerceptualConfig | Mapping[str, Any] | None) -> None:
-        self._loss = source if isinstance(source, PerceptualLoss) else None
-        self.given = self._loss is not None
+        self.given = isinstance(source, PerceptualLoss)
         self.settings: dict[str, Any]  # plain values, for checkpoints
         if isinstance(source, PerceptualLoss):
+            self.network = source
             backbone, layers = source.features.backbone, dict(source.layers)
             self.settings = {"backbone": backbone, "layer": None, "layers": layers, "weights": _GIVEN}
         else:
             self.settings = dataclasses.asdict(recipe.settings(PerceptualConfig, source))
 
-    def on(self, device: torch.device) -> PerceptualLoss:
-        """The loss, on this device.
+    def load(self) -> PerceptualLoss:
+        """Of a file, torchvision's, or random ones.
 
         Raises:
-            SRGANError: its weights cannot be had.
+            UsageError: it was given as an object, which a checkpoint does not hold.
+            SRGANError: they cannot be had.
         """
-        if self._loss is None:
-            if self.settings["weights"] == _GIVEN:
-                raise UsageError(
-                    "this checkpoint's feature loss was given as an object: load_from_checkpoint(path, perceptual=…)"
-                )
-            self._loss = loss_of(recipe.settings(PerceptualConfig, self.settings))
-        where = next(itertools.chain(self._loss.parameters(), self._loss.buffers()), None)
-        return self._loss if where is None or where.device == device else self._loss.to(device)
+        if self.settings["weights"] == _GIVEN:
+            raise UsageError(
+                "this checkpoint's feature loss was given as an object: load_from_checkpoint(path, perceptual=…)"
+            )
+        config = recipe.settings(PerceptualConfig, self.settings)
+        layers = config.weighted
+        features = vgg_features(backbone=config.backbone, layer=list(layers)[-1], weights=config.weights)
+        return PerceptualLoss(features, layers)
 
 
-def loss_of(config: PerceptualConfig) -> PerceptualLoss:
-    """The feature loss that ``config`` says.
+class LPIPS(Judge[nn.Module]):
+    """LPIPS, by its ``backbone``: a file, or a name."""
 
-    Raises:
-        SRGANError: its weights cannot be had.
-    """
-    layers = config.weighted
-    features = vgg_features(backbone=config.backbone, layer=list(layers)[-1], weights=config.weights)
-    return PerceptualLoss(features, layers)
+    def __init__(self, backbone: str) -> None:
+        self.backbone = backbone
+
+    def load(self) -> nn.Module:
+        """Of a file, or torchvision's.
+
+        Raises:
+            SRGANError: they cannot be had.
+        """
+        return lpips_weights.lpips(self.backbone)[0].requires_grad_(False)

@@ -8,7 +8,7 @@ Lightning's ``global_step``, so that ``global_step`` is the number of iterations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import lightning as L
 import torch
@@ -25,15 +25,15 @@ from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
 from srgan_lit.evaluation.feature_distance import FeatureDistance
-from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses import adversarial, gradient_penalty, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.losses.terms import Own, Update, weighted
 from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, tensors
-from srgan_lit.training import float16_scalers, recipe
-from srgan_lit.training.feature_loss import FeatureLoss
+from srgan_lit.training import float16_scalers, recipe, schedules
+from srgan_lit.training.feature_loss import LPIPS, FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 from srgan_lit.training.images_per_second import Speed
 from srgan_lit.training.schedules import scheduler
@@ -54,6 +54,7 @@ class SRGANModule(L.LightningModule):
     Args:
         blocks, features, scale: of a new generator.
         crop: side in pixels of the HR crops that a new discriminator judges.
+        normalisation: of a new discriminator, ``batch`` or ``spectral``.
         generator: in place of a new one, or the settings of another kind (``ModelConfig``); takes ``lr`` (B, 3, h, w)
             in [0, 1]. One of a class that this package does not have is given to ``load_from_checkpoint`` again.
         discriminator: in place of a new one; there is none where there is no adversarial phase.
@@ -65,6 +66,7 @@ class SRGANModule(L.LightningModule):
         terms: of one's own in the generator's loss, by the names that they have in ``phase["weights"]``: called with
             ``sr`` and ``hr``. What weights they have is fixed, and stays out of checkpoints and of DDP; they are given
             to ``load_from_checkpoint`` again.
+        lpips: a file with LPIPS's backbone, or the name of one, to score validation pictures with; None does not.
 
     Raises:
         pydantic.ValidationError: a setting is unknown or out of range.
@@ -86,12 +88,14 @@ class SRGANModule(L.LightningModule):
         features: int = 64,
         scale: int = 4,
         crop: int = 96,
+        normalisation: Literal["batch", "spectral"] = "batch",
         generator: Generator | ModelConfig | Mapping[str, Any] | None = None,
         discriminator: Discriminator | None = None,
         perceptual: PerceptualLoss | PerceptualConfig | Mapping[str, Any] | None = None,
         phase: PhaseConfig | Mapping[str, Any] | None = None,
         optimization: OptimizationConfig | Mapping[str, Any] | None = None,
         terms: Mapping[str, Own] | None = None,
+        lpips: str | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -102,7 +106,8 @@ class SRGANModule(L.LightningModule):
             network = architectures.build(recipe.settings(ModelConfig, shape))
             generator = cast(Generator, network.to(memory_format=torch.channels_last))
         if discriminator is None and self.plan.adversarial:
-            discriminator = Discriminator(crop=crop).to(memory_format=torch.channels_last)
+            discriminator = Discriminator(crop=crop, normalisation=normalisation)
+            discriminator = discriminator.to(memory_format=torch.channels_last)
         self.generator = generator
         self.discriminator = discriminator
         self.ema: AveragedModel | None = None
@@ -114,10 +119,14 @@ class SRGANModule(L.LightningModule):
         if missing := self.plan.terms.keys() - self._own_terms[0].keys():
             name = min(missing)
             raise UsageError(f"phase.terms.{name} is a term of your own: pass it, terms={{{name!r}: …}}")
+        self._lpips = LPIPS(lpips) if lpips else None
+        self._r1: Tensor | None = None  # the penalty, as last computed
         self.save_hyperparameters(
             {
                 **recipe.shape(generator),
-                "crop": discriminator.crop if discriminator else crop,
+                "crop": getattr(discriminator, "crop", crop),
+                "normalisation": getattr(discriminator, "normalisation", normalisation),
+                "lpips": lpips,
                 "perceptual": self._feature_loss.settings,
                 "phase": dataclasses.asdict(self.plan),
                 "optimization": dataclasses.asdict(self.optimization),
@@ -186,7 +195,8 @@ class SRGANModule(L.LightningModule):
             ("discriminator", self.plan.adversarial, self.discriminator),
         ):
             if config is not None and network is not None:
-                optimizer = Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), fused=True)
+                rate = schedules.base_rate(config, name)
+                optimizer = Adam(network.parameters(), lr=rate, betas=(0.9, 0.999), fused=True)
                 self._names.append(name)
                 optimizers.append(optimizer)
                 schedulers.append(scheduler(optimizer, config))
@@ -204,7 +214,17 @@ class SRGANModule(L.LightningModule):
             raise UsageError(f"the generator is x{self.generator.scale}, the data x{theirs}: give both the same scale=")
         float16_scalers.separate(self.trainer)
         if stage == "fit":
-            _ = self.perceptual  # so that a missing file is told now, not in the middle
+            self.load_judges()  # so that a missing file is told now, not in the middle
+
+    def load_judges(self) -> None:
+        """Have the weights of the feature loss and of LPIPS now, not when they are first needed.
+
+        Raises:
+            SRGANError: they cannot be had.
+        """
+        _ = self.perceptual
+        if self._lpips is not None:
+            self._lpips.on(self.device)
 
     def on_fit_start(self) -> None:
         """Bring the terms of one's own that have weights to the device that the networks are on."""
@@ -256,11 +276,19 @@ class SRGANModule(L.LightningModule):
         config = self.plan.adversarial
         real, generated = self.discriminator(hr), self.discriminator(sr)
         loss = adversarial.discriminator_loss(real, generated, kind=config.loss, smoothing=config.label_smoothing)
-        return loss, {
+        values = {
             "discriminator": loss,
             "probability_real": real.detach().float().sigmoid().mean(),
             "probability_generated": generated.detach().float().sigmoid().mean(),
         }
+        if config.r1:
+            if self.global_step % config.r1_every == 0:
+                penalty = gradient_penalty.r1(self.discriminator, hr)
+                loss = loss + config.r1 * config.r1_every * penalty
+                self._r1 = penalty.detach()
+            if self._r1 is not None:
+                values["r1"] = self._r1
+        return loss, values
 
     def generator_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
         """What the generator minimises: the weighted sum of its parts. The discriminator is frozen."""
@@ -419,6 +447,9 @@ class SRGANModule(L.LightningModule):
             with torch.autocast(self.device.type, enabled=False):  # as ``evaluate`` computes it
                 rounded = tensors.to_float(tensors.to_uint8(sr))
                 scores["perceptual"] = FeatureDistance(self.perceptual)(rounded, hr)
+        if self._lpips is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                scores["lpips"] = self._lpips.on(self.device)(tensors.to_float(tensors.to_uint8(sr)), hr)
         self._score("val", scores, counted=bool(batch.get("counted", True)))
         return sr
 

@@ -37,7 +37,8 @@ def train(config: TrainConfig) -> float:
         material = resume.check_material(run_dir, datamodule.packed.digests, config, iteration=iteration)
     L.seed_everything(config.seed, workers=True, verbose=False)
     # A checkpoint has all that init_from gave, which may be gone by now.
-    module = build.module(config if checkpoint is None else dataclasses.replace(config, init_from=None))
+    anew = config if checkpoint is None else dataclasses.replace(config, init_from=None, init_discriminator_from=None)
+    module = build.module(anew)
     stop = StopOnSignal()
     trainer = build.trainer(config, iteration=iteration, also=[stop, ConfiguredLearningRates()])
     if trainer.is_global_zero:

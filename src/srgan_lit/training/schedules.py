@@ -20,6 +20,12 @@ def factor(config: ScheduleConfig, iteration: int) -> float:
     return rise
 
 
+def base_rate(config: ScheduleConfig, optimizer: str) -> float:
+    """The learning rate before its schedule: the ``discriminator``'s optimizer may have one of its own."""
+    own = getattr(config, "discriminator_learning_rate", None) if optimizer == "discriminator" else None
+    return own or config.learning_rate
+
+
 def scheduler(optimizer: Optimizer, config: ScheduleConfig) -> LambdaLR:
     """A scheduler to be stepped once after each update."""
     return LambdaLR(optimizer, lambda iteration: factor(config, iteration))

@@ -19,13 +19,15 @@ class ConfiguredLearningRates(Callback):
         """After the checkpoint is loaded."""
         assert isinstance(pl_module, SRGANModule)
         plan = pl_module.plan
-        configs = [*([plan.pretrain] if plan.pretrain else []), *([plan.adversarial] * 2 if plan.adversarial else [])]
-        for config, optimizer, of_lightning in zip(
+        every = {"pretrain": plan.pretrain, "generator": plan.adversarial, "discriminator": plan.adversarial}
+        configs = [(name, config) for name, config in every.items() if config]
+        for (name, config), optimizer, of_lightning in zip(
             configs, trainer.optimizers, trainer.lr_scheduler_configs, strict=True
         ):
             scheduler: Any = of_lightning.scheduler
-            scheduler.base_lrs = [config.learning_rate for _ in scheduler.base_lrs]
-            rate = config.learning_rate * schedules.factor(config, scheduler.last_epoch)
+            base = schedules.base_rate(config, name)
+            scheduler.base_lrs = [base for _ in scheduler.base_lrs]
+            rate = base * schedules.factor(config, scheduler.last_epoch)
             scheduler._last_lr = [rate for _ in scheduler.base_lrs]
             for group in optimizer.param_groups:
-                group["initial_lr"], group["lr"] = config.learning_rate, rate
+                group["initial_lr"], group["lr"] = base, rate

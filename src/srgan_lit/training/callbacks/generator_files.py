@@ -26,11 +26,12 @@ class GeneratorFiles(Callback):
 
     ``srresnet.safetensors`` when pretraining ends; ``generator.safetensors``, the result, when all ends;
     ``best.safetensors`` after each validation that is better than any before in the same phase: by PSNR while
-    pretraining, by the perceptual distance in the adversarial phase (by PSNR if there is none).
+    pretraining, by the perceptual distance in the adversarial phase (by PSNR if there is none); or in both by
+    ``best_by``: psnr, ssim, perceptual or lpips, where a validation has it.
     """
 
-    def __init__(self, run_dir: Path, *, trained: dict[str, Any]) -> None:
-        self.run_dir, self.trained = run_dir, trained
+    def __init__(self, run_dir: Path, *, trained: dict[str, Any], best_by: str | None = None) -> None:
+        self.run_dir, self.trained, self.best_by = run_dir, trained, best_by
         self.best: dict[str, float] = {}
         self.validated: tuple[int, dict[str, float]] = (-1, {})
 
@@ -82,8 +83,9 @@ class GeneratorFiles(Callback):
         self.validated = (pl_module.global_step, values)
         # A validation follows the iterations that it judges: at the seam it belongs to pretraining.
         phase = PRETRAIN if pl_module.global_step <= pl_module.pretrain_iterations else "adversarial"
-        by_distance = phase != PRETRAIN and "perceptual" in values
-        value = -values["perceptual"] if by_distance else values["psnr"]
+        judge = self.best_by or ("psnr" if phase == PRETRAIN else "perceptual")
+        judge = judge if judge in values else "psnr"
+        value = -values[judge] if judge in ("perceptual", "lpips") else values[judge]
         if math.isfinite(value) and value > self.best.get(phase, -math.inf):
             self.best[phase] = value
             self.save(trainer, pl_module, "best.safetensors")
