@@ -109,6 +109,8 @@ ELSEWHERE = {
     "trainer.num_nodes": "torch.distributed.run",
     "trainer.sync_batchnorm": "there is one process",
     "perceptual.layers": "so perceptual.layer=",  # which must be null then
+    "logger.project": "has no effect",  # without a service
+    "logger.entity": "has no effect",
 }
 
 
