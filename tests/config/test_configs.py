@@ -141,7 +141,7 @@ REFUSED = {
     ("experiment=srgan",): "data.root",
     ("data=folder",): "data.root",
     ("data=folder", "data.root=nowhere"): "nowhere",
-    ("resume=nowhere",): "resume=nowhere: no run directory",
+    ("resume=nowhere",): "/run: no run directory (no config.yaml in it)",
 }
 
 
