@@ -85,7 +85,7 @@ LIGHT = {
     "srgan_lit.web.jobs": ("torch", "numpy", "starlette"),
     "srgan_lit.losses.perceptual": ("lightning", "hydra", "wandb", "torchvision"),
     "srgan_lit.train": ("torch", "lightning", "wandb"),
-    "srgan_lit.training.build": ("wandb", "hydra"),
+    "srgan_lit.training.build": ("wandb",),
 }
 
 

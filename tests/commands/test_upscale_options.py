@@ -98,7 +98,12 @@ def test_a_polite_kill_leaves_nothing_and_says_so_in_its_status(tmp_path: Path) 
     for number in (signal.SIGHUP, signal.SIGTERM):
         out = tmp_path / number.name
         command = [sys.executable, "-m", "srgan_lit.upscale", tmp_path / "in.png", "-o", out, "--tile", "64"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # under nohup it is ignored, rightly
+        )
         while not (out.is_dir() and list(out.iterdir())):
             assert process.poll() is None
             time.sleep(0.05)

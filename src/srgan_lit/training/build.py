@@ -173,7 +173,12 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         divergence,
         LastCheckpoint(run_dir),
-        RunCheckpoints(run_dir / "checkpoints", every=config.checkpoint_every, unless=lambda: divergence.lost),
+        RunCheckpoints(
+            run_dir / "checkpoints",
+            every=config.checkpoint_every,
+            validate_every=config.validate_every,
+            unless=lambda: divergence.lost,
+        ),
     ]
     where = config.trainer
     plugins: list[Any] = [WholeCheckpointIO()]

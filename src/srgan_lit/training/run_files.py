@@ -72,11 +72,12 @@ class RunCheckpoints(ModelCheckpoint):
 
     Lightning's own goes by paths that it keeps in the checkpoint, and begins new files (``last-v1.ckpt``) where the
     directory was copied or moved, or the interval changed. Here the files that are there say which are there.
-    ``unless`` is asked each time: where it says so, the files stay as they are.
+    ``unless`` is asked each time: where it says so, the files stay as they are. Where a validation follows the same
+    iteration, it comes first: a run that goes on from the file has its scores and its best generator.
     """
 
-    def __init__(self, folder: Path, *, every: int, unless: Callable[[], bool]) -> None:
-        self._unless = unless
+    def __init__(self, folder: Path, *, every: int, validate_every: int, unless: Callable[[], bool]) -> None:
+        self._unless, self._every, self._validate_every = unless, every, validate_every
         super().__init__(
             dirpath=folder,
             filename="iteration={step}",
@@ -101,6 +102,20 @@ class RunCheckpoints(ModelCheckpoint):
         numbered = sorted(folder.glob("iteration=*.ckpt"), key=lambda path: path.stat().st_mtime)
         self.best_model_path = str(numbered[-1]) if numbered else ""
         self.last_model_path = str(folder / "last.ckpt") if (folder / "last.ckpt").exists() else ""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, unless a validation follows."""
+        if trainer.global_step % self._validate_every or not trainer.enable_validation:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what the iteration before the validation left to it."""
+        if trainer.global_step % self._every == 0 and not self._should_skip_saving_checkpoint(trainer):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
 
     def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
         return self._unless() or super()._should_skip_saving_checkpoint(trainer)
