@@ -7,6 +7,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from PIL import Image
 
 from srgan_lit.common.errors import SRGANError
@@ -153,8 +154,10 @@ class Rank:
     """As much of a trainer as the loaders look at."""
 
     def __init__(self, rank, world_size):
-        self.global_rank, self.world_size = rank, world_size
+        self.global_rank, self.world_size, self.overfit_batches = rank, world_size, 0
         self.strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        progress = SimpleNamespace(batch_progress=SimpleNamespace(total=_ProcessedTracker()))
+        self.fit_loop = SimpleNamespace(epoch_loop=progress)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4, 7])
