@@ -154,6 +154,20 @@ def test_a_blend_needs_two_of_one_shape(tmp_path: Path) -> None:
         generator_file.load_blend(tmp_path, fidelity=0.5)
 
 
+def test_half_the_size_is_the_same_to_float16(tmp_path):
+    torch.manual_seed(0)
+    generator = Generator(blocks=2, features=16).eval()
+    save_generator(tmp_path / "whole.safetensors", generator)
+    save_generator(tmp_path / "half.safetensors", generator, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded = load_generator(tmp_path / "half.safetensors")
+    for name, value in generator.state_dict().items():
+        now = loaded.state_dict()[name]
+        assert now.dtype == value.dtype
+        assert torch.equal(now, value.half().float() if value.dim() == 4 else value)
+
+
 def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
     from srgan_lit.data import sets
     from srgan_lit.evaluation import metrics

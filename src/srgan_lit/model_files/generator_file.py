@@ -93,9 +93,22 @@ def save_generator(
     output_range: str = "unit",
     trained: dict[str, Any] | None = None,
     scores: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
-    """Write a generator file, whole or not at all."""
+    """Write a generator file, whole or not at all.
+
+    Args:
+        path: of the file.
+        generator: its tensors are written.
+        input_range: what it takes, one of ``INPUT_RANGES``.
+        output_range: what it gives, one of ``OUTPUT_RANGES``.
+        trained: what the file says of its training.
+        scores: what the file says of its scores, by protocol.
+        half: write the convolutions' weights as float16, for half the size; BatchNorm and biases stay float32.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
+    if half:
+        tensors = {name: value.half() if value.dim() == 4 else value for name, value in tensors.items()}
     metadata = {
         "format_version": FORMAT_VERSION,
         "network": architectures.name_of(generator),
