@@ -70,7 +70,7 @@ def test_a_sample_depends_on_its_position_and_the_seed_alone(cache):
     assert not torch.equal(alone["hr"], crops(cache)[[(6, 3)]]["hr"])
 
 
-@pytest.mark.parametrize("degradation", ["bicubic", "jpeg", "blur_noise", "real"])
+@pytest.mark.parametrize("degradation", ["bicubic", "jpeg", "blur_noise", "real", "everyday"])
 def test_batches_are_uint8_and_channels_last(cache, degradation):
     batch = crops(cache, degradation=degradation)[[(n, n) for n in range(5)]]
     assert batch["lr"].shape == (5, 3, 8, 8)

@@ -2,7 +2,9 @@
 
 The order, the kinds and their ranges are those of the first-order model of Real-ESRGAN (Wang et al. 2021,
 "Training Real-World Blind Super-Resolution with Pure Synthetic Data", section 3.1 and table 2 of its code's
-settings), which is the classical y = JPEG((x * k)↓ + n). Each kind is a row of ``DEGRADATIONS``. No torch.
+settings), which is the classical y = JPEG((x * k)↓ + n). ``everyday`` is milder: each step happens to some pictures
+only, so that clean ones are learnt too, and some are saved twice, as in the second-order model there. Each kind is a
+row of ``DEGRADATIONS``. No torch.
 """
 
 import io
@@ -23,6 +25,13 @@ SHOT_SCALE = (0.05, 3.0)  # of Poisson noise: 1 is that of 255 photons at white
 GREY_NOISE = 0.4  # probability that the three channels share the noise
 JPEG_QUALITY = (30, 95)
 _REACH_PX = 10  # of the blur kernel on each side: 21x21
+
+# Of ``everyday``: how many pictures a step happens to, and how strong it is.
+BLURRED, NOISY, COMPRESSED, TWICE = 0.6, 0.4, 0.85, 0.25
+EVERYDAY_NOISE = 0.5  # of the ranges above
+EVERYDAY_QUALITY = (20, 95)  # of the JPEG
+TWICE_RESIZE = (0.7, 1.3)  # between the first JPEG and the second, of the LR's sides
+_MCU_PX = 16  # JPEG's largest unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +73,55 @@ def check(kind: str) -> None:
 
 def _shrunk(part: Part, rng: np.random.Generator, *, any_resize: bool) -> NDArray[np.uint8]:
     """Blur and resize the part with what surrounds it, so that the cut does not show at its border."""
+    pixels, above, before = _with_surroundings(part, _reach(part.scale))
+    small = _resized(blurred(pixels, blur_kernel(rng)), part.scale, rng.integers(3) if any_resize else 0)
+    return small[above : above + part.box[2], before : before + part.box[3]]
+
+
+def _everyday(part: Part, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blur, resize, noise and JPEG, each to some pictures only; some are resized and saved once more."""
+    pixels, above, before = _with_surroundings(part, _reach(part.scale) + _MCU_PX)
+    if rng.random() < BLURRED:
+        pixels = blurred(pixels, blur_kernel(rng))
+    small = _resized(pixels, part.scale, rng.integers(3))
+    if rng.random() < NOISY:
+        small = noisy(small, rng, strength=EVERYDAY_NOISE)
+    # JPEG's blocks begin anywhere in a part of a picture, and at the edge of a whole one.
+    down, right = (int(rng.integers(min(_MCU_PX, room + 1))) for room in (above, before))
+    small = small[down:, right:]
+    if rng.random() < COMPRESSED:
+        small = _compressed_anyhow(small, rng, EVERYDAY_QUALITY)
+    if rng.random() < TWICE:
+        rows, columns = small.shape[:2]
+        other = [max(8, round(side * rng.uniform(*TWICE_RESIZE))) for side in (columns, rows)]
+        again = np.asarray(Image.fromarray(small).resize(other, Image.Resampling.BICUBIC))
+        again = _compressed_anyhow(again, rng, EVERYDAY_QUALITY)
+        small = np.asarray(Image.fromarray(again).resize((columns, rows), Image.Resampling.BICUBIC))
+    top, left = above - down, before - right
+    return small[top : top + part.box[2], left : left + part.box[3]]
+
+
+def _reach(scale: int) -> int:
+    """LR pixels around a part that blur and resizing look at."""
+    return -(-_REACH_PX // scale) + 2
+
+
+def _with_surroundings(part: Part, margin: int) -> tuple[NDArray[np.uint8], int, int]:
+    """The part's HR with up to ``margin`` LR pixels on each side; how many those are above and before it."""
     (top, left, height, width), scale = part.box, part.scale
-    margin = -(-_REACH_PX // scale) + 2  # LR pixels: the blur's reach and the resizing kernel's
     above, before = min(margin, top), min(margin, left)
-    pixels = part.hr[
-        (top - above) * scale : (top + height + margin) * scale,
-        (left - before) * scale : (left + width + margin) * scale,
-    ]
-    pixels = blurred(pixels, blur_kernel(rng))
+    rows = slice((top - above) * scale, (top + height + margin) * scale)
+    columns = slice((left - before) * scale, (left + width + margin) * scale)
+    return part.hr[rows, columns], above, before
+
+
+def _resized(pixels: NDArray[np.uint8], scale: int, how: int) -> NDArray[np.uint8]:
+    """(H, W, 3) shrunk: 0 bicubic, 1 bilinear, 2 mean of each square."""
     rows, columns = pixels.shape[0] // scale, pixels.shape[1] // scale
-    how = rng.integers(3) if any_resize else 0
     if how == 0:
-        small = bicubic.resize(pixels, rows, columns)
-    else:
-        filtering = Image.Resampling.BILINEAR if how == 1 else Image.Resampling.BOX
-        small = np.asarray(Image.fromarray(pixels).resize((columns, rows), filtering))
-    return small[above : above + height, before : before + width]
+        return bicubic.resize(pixels, rows, columns)
+    filtering = Image.Resampling.BILINEAR if how == 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((columns, rows), filtering))
 
 
 def blur_kernel(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -104,16 +146,19 @@ def blurred(pixels: NDArray[np.uint8], kernel: NDArray[np.float64]) -> NDArray[n
     return _to_uint8(whole[:, 2 * reach :, 2 * reach :].transpose(1, 2, 0))
 
 
-def noisy(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(H, W, 3) with Gaussian or Poisson noise, equally often; grey with probability ``GREY_NOISE``."""
+def noisy(pixels: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0) -> NDArray[np.uint8]:
+    """(H, W, 3) with Gaussian or Poisson noise, equally often; grey with probability ``GREY_NOISE``.
+
+    ``strength`` multiplies its standard deviation, or what of the Poisson noise is added.
+    """
     values = pixels.astype(np.float64)
     grey = rng.random() < GREY_NOISE
     if rng.random() < 0.5:
-        sigma = rng.uniform(*NOISE_SIGMA)
+        sigma = rng.uniform(*NOISE_SIGMA) * strength
         noise = rng.normal(0, sigma, (*pixels.shape[:2], 1 if grey else 3))
     else:
         light = values.mean(axis=2, keepdims=True) if grey else values
-        noise = (rng.poisson(light) - light) * rng.uniform(*SHOT_SCALE)
+        noise = (rng.poisson(light) - light) * rng.uniform(*SHOT_SCALE) * strength
     return _to_uint8(values + noise)
 
 
@@ -124,8 +169,10 @@ def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _compressed_anyhow(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    return compressed(pixels, int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
+def _compressed_anyhow(
+    pixels: NDArray[np.uint8], rng: np.random.Generator, quality: tuple[int, int] = JPEG_QUALITY
+) -> NDArray[np.uint8]:
+    return compressed(pixels, int(rng.integers(quality[0], quality[1] + 1)))
 
 
 def _to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -138,4 +185,5 @@ DEGRADATIONS: dict[str, Callable[[Part, np.random.Generator], NDArray[np.uint8]]
     "jpeg": lambda part, rng: _compressed_anyhow(part.lr, rng),
     "blur_noise": lambda part, rng: noisy(_shrunk(part, rng, any_resize=False), rng),
     "real": lambda part, rng: _compressed_anyhow(noisy(_shrunk(part, rng, any_resize=True), rng), rng),
+    "everyday": _everyday,
 }
