@@ -41,6 +41,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--hr", type=Path, metavar="DIR", help="folder whose pictures are all originals, in no layout")
     parser.add_argument("--lr", type=Path, metavar="DIR", help="folder with the LR files of --hr, called the same")
+    parser.add_argument(
+        "--degradation",
+        default="bicubic",
+        metavar="KIND",
+        help="make LR from the originals as training does, the same in every run: jpeg, blur_noise, real or everyday "
+        "(default: bicubic, or the files of LR)",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=_share,
+        metavar="SHARE",
+        help="only the pictures that a training on the same folder with data.validation_share=SHARE holds out",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go; made if missing")
     parser.add_argument(
         "--protocol", default="y_shave4", metavar="P", help="y_shave4 (default; the papers'), y_full or rgb_full"
@@ -71,6 +84,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1; data.validation_share is 0.05 by default")
+    return share
 
 
 def distinct(paths: Sequence[Path]) -> list[str]:
@@ -143,7 +166,13 @@ def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
     opened = [sets.test_pairs(folder, scale) for folder in given]
     if arguments.hr:
         opened.append(sets.test_pairs_of_two(arguments.hr, arguments.lr, scale))
-    test_sets = [replace(each, name=name) for each, name in zip(opened, distinct(paths), strict=True)]
+    if arguments.held_out:
+        opened = [each.held_out(arguments.held_out) for each in opened]
+    degradation = "" if arguments.degradation == "bicubic" else f" ({arguments.degradation})"
+    test_sets = [
+        replace(each, name=name + degradation, degradation=arguments.degradation)
+        for each, name in zip(opened, distinct(paths), strict=True)
+    ]
     for each in test_sets:
         if each.understood:
             command_line.complain(f"{each.name}: {each.understood}")
@@ -170,6 +199,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("no pictures: give --data D [D …], or --hr DIR (and --lr DIR)")
     if arguments.lr and not arguments.hr:
         raise UsageError("--lr has no effect without --hr: name the folder of the originals too")
+    from srgan_lit.data import degradations
     from srgan_lit.evaluation import columns, results, scoring
     from srgan_lit.model_files import generator_file
 
@@ -177,6 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
     if earlier and not arguments.overwrite:
         raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
+    degradations.check(arguments.degradation, "--degradation ")
     names = _names(_once(arguments.model, "--model", {"bicubic", *generator_file.bundled_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
     test_sets = _sets(arguments, scoring.common_scale(models))

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from srgan_lit import evaluate
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, metrics, results, scoring
 from srgan_lit.model_files.generator_file import save_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
@@ -560,3 +561,55 @@ def test_a_generator_of_another_scale_than_the_sets_lr_files(tmp_path, monkeypat
     assert said.count("10x12, but 1/2 of its HR is 20x24") == 2
     [row] = json.loads((tmp_path / "none" / "results.json").read_text())["rows"]
     assert (row["n"], row["psnr"]) == (0, None)
+
+
+def photographs(folder: Path, count: int = 8) -> Path:
+    folder.mkdir()
+    for n in range(count):
+        rgb8.write_png(folder / f"photo{n}.png", picture(96, 64, seed=n))
+    return folder
+
+
+def test_a_degradation_is_the_same_in_every_run(tmp_path):
+    folder = photographs(tmp_path / "set", 2)
+    scores = {}
+    for out, more in {
+        "clean": [],
+        "one": ["--degradation", "everyday"],
+        "again": ["--degradation", "everyday"],
+    }.items():
+        command = ["--model", "bicubic", "--data", str(folder), "--out", str(tmp_path / out), *more]
+        assert evaluate.main(command) == 0
+        (row,) = json.loads((tmp_path / out / "results.json").read_text())["rows"]
+        scores[out] = row["dataset"], [image["psnr"] for image in row["images"]]
+    assert scores["clean"][0] == "set"
+    assert scores["one"][0] == "set (everyday)"
+    assert scores["one"] == scores["again"]
+    assert scores["one"][1] != scores["clean"][1]
+
+
+def test_an_unknown_degradation_is_named_before_anything_is_loaded(tmp_path, capsys):
+    command = ["--model", "none.ckpt", "--data", "nowhere", "--out", str(tmp_path / "o"), "--degradation", "evryday"]
+    assert evaluate.main(command) == 2
+    assert "--degradation evryday: may be" in (said := capsys.readouterr().err)
+    assert "everyday?" in said
+
+
+@pytest.mark.parametrize("kind", ["bicubic", "everyday"])
+def test_held_out_are_those_that_training_validates_with_as_it_sees_them(tmp_path, kind):
+    folder = photographs(tmp_path / "photos", 12)
+    data = SRDataModule("folder", root=str(folder), crop=16, validation_share=0.3, degradation=kind)
+    data.prepare_data()
+    data.setup()
+    command = ["--model", "bicubic", "--data", str(folder), "--out", str(tmp_path / "o"), "--held-out", "0.3"]
+    assert evaluate.main([*command, "--degradation", kind]) == 0
+    (row,) = json.loads((tmp_path / "o" / "results.json").read_text())["rows"]
+    rule = metrics.protocol("y_shave4")
+    validated = {}
+    for batch in data.val_dataloader():
+        lr = batch["lr"][0].permute(1, 2, 0).numpy()
+        hr = tensors.from_pixels(batch["hr"][0].permute(1, 2, 0).numpy())
+        score = metrics.psnr(tensors.from_pixels(bicubic.enlarge(lr, 4)), hr, rule).item()
+        validated[batch["name"][0].removesuffix(".png")] = score
+    assert {image["name"]: image["psnr"] for image in row["images"]} == pytest.approx(validated)
+    assert 0 < len(validated) < 12

@@ -1,13 +1,11 @@
 """Pictures, batch order and loaders put together: what the trainer sees of the data. No pixel maths."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from pydantic import TypeAdapter
@@ -17,7 +15,7 @@ from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
 from srgan_lit.data.batch_order import BatchSampler
-from srgan_lit.data.degradations import Part, degraded
+from srgan_lit.data.degradations import degraded_pair
 from srgan_lit.data.samples import Batch, CropBatches, Lent, SameBatches, WholePairs
 from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
@@ -224,13 +222,7 @@ class SRDataModule(lightning.LightningDataModule):
 
     def _validation_pair(self, at: int) -> Pair:
         pair = self.packed.pair(self._validation[at])
-        lr = degraded(
-            Part(hr=pair.hr, box=(0, 0, *pair.lr.shape[:2]), lr=pair.lr, scale=self.scale),
-            kind=self.config.degradation,
-            # The same for a picture in every run: by its name.
-            rng=np.random.default_rng(list(hashlib.sha256(pair.name.encode("utf-8", "surrogateescape")).digest())),
-        )
-        return Pair(name=pair.name, lr=lr, hr=pair.hr, grey=pair.grey)
+        return degraded_pair(pair, file=pair.name, kind=self.config.degradation, scale=self.scale)
 
     def _test_set(self) -> sets.TestSet:
         if self.config.name == "sample":

@@ -7,6 +7,7 @@ only, so that clean ones are learnt too, and some are saved twice, as in the sec
 row of ``DEGRADATIONS``. No torch.
 """
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from PIL import Image
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.nearest_name import nearest
 from srgan_lit.pictures import bicubic
+from srgan_lit.pictures.rgb8 import Pair
 
 BLUR_SIGMA = (0.2, 3.0)  # HR pixels
 NOISE_SIGMA = (1.0, 30.0)  # of 255
@@ -61,20 +63,36 @@ def degraded(part: Part, *, kind: str, rng: np.random.Generator) -> NDArray[np.u
     return DEGRADATIONS[kind](part, rng)
 
 
-def check(kind: str) -> None:
-    """Refuse a degradation that is not in the table.
+def degraded_pair(pair: Pair, *, file: str, kind: str, scale: int) -> Pair:
+    """A whole picture whose LR is as ``kind`` makes it: the same in every run for the ``file``'s name in its folder.
+
+    Raises:
+        UsageError: as ``check``.
+    """
+    seed = hashlib.sha256(file.encode("utf-8", "surrogateescape")).digest()
+    part = Part(hr=pair.hr, box=(0, 0, *pair.lr.shape[:2]), lr=pair.lr, scale=scale)
+    return Pair(
+        name=pair.name,
+        lr=degraded(part, kind=kind, rng=np.random.default_rng(list(seed))),
+        hr=pair.hr,
+        grey=pair.grey,
+    )
+
+
+def check(kind: str, option: str = "data.degradation=") -> None:
+    """Refuse a degradation that is not in the table; ``option`` is how the user asked for it.
 
     Raises:
         UsageError: names those that are.
     """
     if kind not in DEGRADATIONS:
-        raise UsageError(f"data.degradation={kind}: may be {', '.join(DEGRADATIONS)}.{nearest(kind, DEGRADATIONS)}")
+        raise UsageError(f"{option}{kind}: may be {', '.join(DEGRADATIONS)}.{nearest(kind, DEGRADATIONS)}")
 
 
 def _shrunk(part: Part, rng: np.random.Generator, *, any_resize: bool) -> NDArray[np.uint8]:
     """Blur and resize the part with what surrounds it, so that the cut does not show at its border."""
     pixels, above, before = _with_surroundings(part, _reach(part.scale))
-    small = _resized(blurred(pixels, blur_kernel(rng)), part.scale, rng.integers(3) if any_resize else 0)
+    small = _resized(blurred(pixels, blur_kernel(rng)), part.scale, int(rng.integers(3)) if any_resize else 0)
     return small[above : above + part.box[2], before : before + part.box[3]]
 
 
@@ -83,7 +101,7 @@ def _everyday(part: Part, rng: np.random.Generator) -> NDArray[np.uint8]:
     pixels, above, before = _with_surroundings(part, _reach(part.scale) + _MCU_PX)
     if rng.random() < BLURRED:
         pixels = blurred(pixels, blur_kernel(rng))
-    small = _resized(pixels, part.scale, rng.integers(3))
+    small = _resized(pixels, part.scale, int(rng.integers(3)))
     if rng.random() < NOISY:
         small = noisy(small, rng, strength=EVERYDAY_NOISE)
     # JPEG's blocks begin anywhere in a part of a picture, and at the edge of a whole one.

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -21,7 +21,7 @@ from srgan_lit.common import reserved_names
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config import own_parts
 from srgan_lit.config.schema import DataConfig
-from srgan_lit.data import degradations, layouts
+from srgan_lit.data import degradations, layouts, splits
 from srgan_lit.pictures import bicubic, find, formats, rgb8
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -194,7 +194,8 @@ def load_pair(source: Source, scale: int) -> rgb8.Pair:
 class TestSet:
     """Pictures to test on. ``load`` decodes one and raises ``SRGANError`` for that one only.
 
-    ``understood`` says in one line how their folder was understood; "" where nothing had to be.
+    ``understood`` says in one line how their folder was understood; "" where nothing had to be. Any ``degradation`` but
+    bicubic makes LR from HR, files of LR or not.
     """
 
     __test__ = False  # not a pytest class
@@ -203,6 +204,7 @@ class TestSet:
     sources: tuple[Source, ...]
     scale: int
     understood: str = ""
+    degradation: str = "bicubic"
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -214,7 +216,22 @@ class TestSet:
 
     def load(self, index: int) -> rgb8.Pair:
         """HR (cropped to a multiple of the scale) and LR of picture ``index``."""
-        return load_pair(self.sources[index], self.scale)
+        source = self.sources[index]
+        if self.degradation == "bicubic":
+            return load_pair(source, self.scale)
+        pair = load_pair(replace(source, lr_path=None), self.scale)
+        return degradations.degraded_pair(pair, file=source.album, kind=self.degradation, scale=self.scale)
+
+    def held_out(self, share: float) -> "TestSet":
+        """Those of its pictures that a training with ``data.validation_share=share`` on the same folder holds out.
+
+        Raises:
+            UsageError: it has fewer than two.
+        """
+        if len({source.album for source in self.sources}) < 2:
+            raise UsageError(f"{self.name}: {len(self)} picture is too few to hold some out")
+        albums = splits.held_out((source.album for source in self.sources), share)
+        return replace(self, sources=tuple(source for source in self.sources if source.album in albums))
 
 
 def embedded(scale: int) -> TestSet:
