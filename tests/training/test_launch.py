@@ -1,6 +1,7 @@
 """Several processes: the plain command, torchrun and multirun, and what happens when one of them dies."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,18 @@ import sys
 import pytest
 
 from helpers.patience import HANGS_SECONDS
-from helpers.tiny_runs import BOTH, command, rows, run, start, tensors_close, tensors_equal, train, wait_for
+from helpers.tiny_runs import (
+    BOTH,
+    command,
+    resume,
+    rows,
+    run,
+    start,
+    tensors_close,
+    tensors_equal,
+    train,
+    wait_for,
+)
 
 PRETRAIN = ["phase=pretrain", "phase.pretrain.iterations=2", "phase.pretrain.warmup=0"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu"]
@@ -85,3 +97,39 @@ def test_when_one_process_dies_the_other_ends(tmp_path):
     assert process.returncode == 1
     assert "another process of this training ended" in stderr.splitlines()[-1]
     assert f"resume={run_dir}" in stderr.splitlines()[-1]
+
+
+def contents(run_dir):
+    """Every file but the log and the lock, which every command opens."""
+    return {
+        path.relative_to(run_dir).as_posix(): path.read_bytes()
+        for path in run_dir.rglob("*")
+        if path.is_file() and path.name not in ("train.log", ".lock")
+    }
+
+
+def test_two_processes_are_alone_in_their_run_and_go_on_after_a_kill_and_before_their_result(tmp_path):
+    """The plain command and torchrun are refused while two processes train; then these are killed, and resumed."""
+    run_dir = tmp_path / "run"
+    process = start(command(run_dir, *BOTH, *TWO, "data.batch_size=1"))
+    wait_for(process, run_dir, 7)
+    process.send_signal(signal.SIGSTOP)  # the first; the other waits for it
+    before = contents(run_dir)
+    plain = [sys.executable, "-m", "srgan_lit.train", f"resume={run_dir}"]
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *plain[1:]]
+    for second, status in ((plain, 2), (launched, 1)):  # torchrun has a status of its own
+        result = run(second)
+        assert result.returncode == status, result.stderr
+        assert f"{run_dir}: another process trains there now" in result.stderr
+        assert contents(run_dir) == before
+    process.kill()
+    process.communicate(timeout=HANGS_SECONDS)  # when the other has ended too: it has the same stderr
+    resume(run_dir)
+    assert [int(row["step"]) for row in rows(run_dir) if row["learning_rate/generator"]] == list(range(1, 13))
+    unfinished = shutil.copytree(run_dir, tmp_path / "killed before its result")
+    shutil.rmtree(unfinished / "report")
+    (unfinished / "generator.safetensors").unlink()
+    resume(unfinished)
+    assert (unfinished / "report" / "results.json").is_file()
+    for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
+        assert tensors_equal(unfinished / name, run_dir / name), name

@@ -45,6 +45,11 @@ def _examine(path: Path) -> _Examined:
         return _Examined(mode="", size=(0, 0), wrong=str(error))
 
 
+def _closed(report: Report, folder: Path) -> None:
+    """Add the folders that cannot be read."""
+    report.wrong.extend(f"{path}: this folder cannot be read ({why})" for path, why in find.unreadable(folder))
+
+
 def _examined(report: Report, paths: Sequence[Path], *, expected_size: tuple[int, int] | None) -> None:
     """Decode every picture, and add sizes, modes and what is wrong."""
     found = list(worker_processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
@@ -85,6 +90,7 @@ def cufed(root: Path) -> Report:
     names = {part: {path.name for path in paths} for part, paths in parts.items()}
     pairs = len(names["input"] & names["ref"])
     report = Report()
+    _closed(report, folder)
     report.rows.append(("pairs", str(pairs), str(CUFED_PAIRS)))
     report.rows.append(("albums", str(len({layouts.cufed_album(name) for name in names["input"]})), ""))
     if pairs != CUFED_PAIRS:
@@ -139,6 +145,7 @@ def folder(root: Path, scale: int) -> Report:
     if not found:
         raise UsageError(f"{root}: {'no pictures there' if root.is_dir() else 'no such folder'}")
     report = Report()
+    _closed(report, root)
     report.rows.append(("pictures", str(len(found)), ""))
     report.rows.append(("understood as", layout.understood(root), ""))
     if others := find.others(root):

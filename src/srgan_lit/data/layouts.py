@@ -96,11 +96,13 @@ class Layout:
             path is where it would be: reading it fails, by name.
         said: how, for people; "" for a plain folder of pictures.
         left_out: pictures that are no originals.
+        closed: folders that cannot be read, and why.
     """
 
     pairs: list[tuple[Path, Path | None]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    closed: list[tuple[Path, str]] = field(default_factory=list)
 
     def understood(self, root: Path) -> str:
         """One line: how many pictures, and which files are what."""
@@ -114,6 +116,8 @@ class Layout:
             listed = ", ".join(f"{name} ({count})" for name, count in folders.most_common(4))
             more = f" and {len(folders) - 4} more folders" if len(folders) > 4 else ""
             said = [*said, f"left out: {listed}{more}"]
+        if self.closed:
+            said = [*said, f"cannot be read: {', '.join(f'{path} ({why})' for path, why in self.closed)}"]
         return f"{count}: {'; '.join(said)}"
 
 
@@ -194,7 +198,9 @@ def of_training(root: Path, scale: int) -> Layout:
     Raises:
         UsageError: it looks like pairs, and no layout says which files are which.
     """
-    return _of(root, scale, instead="name the folder of the originals alone with data.root=<folder>")
+    layout = _of(root, scale, instead="name the folder of the originals alone with data.root=<folder>")
+    layout.closed = find.unreadable(root)
+    return layout
 
 
 def of_test(root: Path, scale: int) -> Layout:
@@ -204,7 +210,9 @@ def of_test(root: Path, scale: int) -> Layout:
         UsageError: as ``of_training``; or it looks like CUFED5 and is not whole.
     """
     instead = "name both folders, as in --hr DIR --lr DIR, or --hr DIR alone, whose pictures are then all originals"
-    return _cufed5(root) or _of(root, scale, instead=instead, hr_alone=True)
+    layout = _cufed5(root) or _of(root, scale, instead=instead, hr_alone=True)
+    layout.closed = find.unreadable(root)
+    return layout
 
 
 def of_two_folders(hr: Path, lr: Path | None, scale: int) -> Layout:
@@ -213,10 +221,11 @@ def of_two_folders(hr: Path, lr: Path | None, scale: int) -> Layout:
     Raises:
         UsageError: not one file has a partner, or one has two.
     """
-    originals = find.pictures(hr)
+    originals, closed = find.pictures(hr), find.unreadable(hr)
     if lr is None:
-        return Layout(pairs=[(path, None) for path in originals], said=["all are originals, LR is made"])
-    return Layout(pairs=_paired(originals, hr, find.pictures(lr), lr, scale), said=[f"{hr} with {lr}"])
+        return Layout(pairs=[(path, None) for path in originals], said=["all are originals, LR is made"], closed=closed)
+    pairs = _paired(originals, hr, find.pictures(lr), lr, scale)
+    return Layout(pairs=pairs, said=[f"{hr} with {lr}"], closed=closed + find.unreadable(lr))
 
 
 def _of(root: Path, scale: int, *, instead: str, hr_alone: bool = False) -> Layout:

@@ -104,8 +104,13 @@ def training_set(config: DataConfig, scale: int | None = None) -> tuple[list[Sou
         if config.degradation != "bicubic" and any(lr for *_, lr in names):
             said += f"; data.degradation={config.degradation} makes LR, the LR files are passed over"
     if not found:
-        raise UsageError(f"data.root={root}: no pictures there ({formats.LISTED})")
+        raise UsageError(f"data.root={root}: no pictures there ({_why_none(root)})")
     return found, said
+
+
+def _why_none(root: Path) -> str:
+    closed = [f"{path} cannot be read: {why}" for path, why in find.unreadable(root)]
+    return listing(closed) if closed else formats.LISTED
 
 
 def _own(config: DataConfig) -> list[Source]:
@@ -275,7 +280,7 @@ def _test_folder(folder: str | Path) -> Path:
 
 def _test_set(root: Path, layout: layouts.Layout, scale: int) -> TestSet:
     if not layout.pairs:
-        raise UsageError(f"{root}: no pictures there ({formats.LISTED})")
+        raise UsageError(f"{root}: no pictures there ({_why_none(root)})")
     above = Path(os.path.commonpath([hr.parent for hr, _ in layout.pairs])) if layout.said else root
     names = [(hr, hr.relative_to(above).as_posix(), lr) for hr, lr in layout.pairs]
     found = [Source(name=name, path=hr, album=name, lr_path=lr) for hr, name, lr in names]
@@ -320,14 +325,20 @@ def check(config: DataConfig, scale: int) -> None:
 
     Raises:
         UsageError: ``data.root`` or ``data.test_root`` has nothing to use, the crop does not fit the scale or
-            the smallest picture, there is nothing to hold out, files are unreadable and not to be skipped, or no
-            degradation has this name.
+            the smallest picture, there is nothing to hold out, files or folders are unreadable and not to be skipped,
+            or no degradation has this name.
     """
     degradations.check(config.degradation)
     check_crop(config, scale)
     if config.test_root is not None:
         test_pairs(config.test_root, scale)
     good, bad, small = [], [], []
+    closed = find.unreadable(_root(config)) if config.name in ("folder", "cufed") else []
+    if closed and not config.skip_bad:
+        raise UsageError(
+            f"data.root={config.root}: folders cannot be read: {listing([f'{path} ({why})' for path, why in closed])}. "
+            "Change their permissions, or leave them out with data.skip_bad=true"
+        )
     for source in training_sources(config, scale):
         try:
             height, width = size_of(source.path)

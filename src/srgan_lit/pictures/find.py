@@ -15,15 +15,12 @@ def hidden(path: PurePath) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def files(folder: Path, *, besides: Path | None = None) -> list[Path]:
-    """Every file below ``folder``, sorted by relative path.
-
-    Hidden files and folders are passed over, and so is the folder ``besides``: results that are kept inside. Links to
-    folders are followed, each folder once.
-    """
+def _walk(folder: Path, besides: Path | None) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """``files`` and ``unreadable`` of a folder."""
     root = os.path.realpath(folder)
     paths, seen = [], {os.path.realpath(besides)} - {root} if besides else set()
-    for here, folders, names in os.walk(folder, followlinks=True):
+    refused: list[OSError] = []
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refused.append):
         real = os.path.realpath(here)
         if real in seen:
             folders.clear()
@@ -31,7 +28,22 @@ def files(folder: Path, *, besides: Path | None = None) -> list[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not hidden(PurePath(name)))
         paths += [Path(here, name) for name in names if not hidden(PurePath(name))]
-    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
+    paths.sort(key=lambda path: path.relative_to(folder).as_posix())
+    return paths, sorted((Path(error.filename), error.strerror or str(error)) for error in refused)
+
+
+def files(folder: Path, *, besides: Path | None = None) -> list[Path]:
+    """Every file below ``folder``, sorted by relative path.
+
+    Hidden files and folders are passed over, and so is the folder ``besides``: results that are kept inside. Links to
+    folders are followed, each folder once. What cannot be listed is told by ``unreadable``.
+    """
+    return _walk(folder, besides)[0]
+
+
+def unreadable(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str]]:
+    """The folders at or below ``folder`` whose files cannot be listed, and of each why, sorted."""
+    return _walk(folder, besides)[1]
 
 
 def pictures(folder: Path, *, besides: Path | None = None) -> list[Path]:

@@ -46,11 +46,11 @@ def train(config: TrainConfig) -> float:
         atomic_files.write_text(run_dir / "config.yaml", run_directory.as_yaml(resume.as_saved(config)))
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
-        # Killed before it wrote its result: Lightning trains and ends nothing. With several processes they have parted.
-        if iteration >= config.phase.iterations and trainer.world_size == 1:
+        # Killed before it wrote its result: Lightning trains and ends nothing.
+        if iteration >= config.phase.iterations and trainer.is_global_zero:
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, GeneratorFiles):
-                    callback.on_train_end(trainer, module)
+                    callback.write_from_checkpoint(trainer, module)
     except RuntimeError as error:
         if trainer.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
             raise SRGANError(

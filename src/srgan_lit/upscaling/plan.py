@@ -71,7 +71,9 @@ def plan(
             names = [(file, file.relative_to(path)) for file in find.pictures(path, besides=folder)]
             others = find.others(path, besides=folder)
             result.passed_over += others
-            if not names:
+            closed = find.unreadable(path, besides=folder)
+            result.failures += [f"{inner}: this folder cannot be read ({why})" for inner, why in closed]
+            if not names and not closed:
                 result.failures.append(f"{given}: no pictures in this folder{_instead(others)}")
         elif os.path.lexists(path):
             folder, names = output or path.parent, [(path, Path(path.name))]

@@ -49,8 +49,11 @@ class GeneratorFiles(Callback):
         Called in every process, because BatchNorm statistics are all of theirs; the first one writes.
         """
         module.average_statistics()
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            self._write(trainer, module, name, recalibrate=recalibrate)
+
+    def _write(self, trainer: L.Trainer, module: SRGANModule, name: str, *, recalibrate: int) -> None:
+        """What the first process does for all, without asking another one."""
         iteration, scores = self.validated
         generator = module.result
         if recalibrate:
@@ -93,7 +96,20 @@ class GeneratorFiles(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The result."""
         assert isinstance(pl_module, SRGANModule)
-        if pl_module.global_step == pl_module.pretrain_iterations:
-            self.save_result(trainer, pl_module, "srresnet.safetensors")
-        if pl_module.global_step >= pl_module.plan.iterations:
-            self.save_result(trainer, pl_module, "generator.safetensors")
+        for name in self._due(pl_module):
+            self.save_result(trainer, pl_module, name)
+
+    def write_from_checkpoint(self, trainer: L.Trainer, module: SRGANModule) -> None:
+        """The result of a run that was killed between its last checkpoint and its result, and trains no more.
+
+        In the first process alone: a checkpoint holds the statistics of all, and they have parted.
+        """
+        for name in self._due(module):
+            self._write(trainer, module, name, recalibrate=module.optimization.recalibrate)
+
+    @staticmethod
+    def _due(module: SRGANModule) -> list[str]:
+        """The files that end with this iteration."""
+        ends = {"srresnet.safetensors": module.global_step == module.pretrain_iterations}
+        ends["generator.safetensors"] = module.global_step >= module.plan.iterations
+        return [name for name, due in ends.items() if due]
