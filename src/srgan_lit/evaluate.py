@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="M",
-        help="bundled name, .safetensors, run directory, .ckpt, or bicubic; the first says which pictures are hard",
+        help="name in the box (srgan-upscale --list-models), .safetensors, run directory, .ckpt, or bicubic; the first "
+        "says which pictures are hard",
     )
     parser.add_argument(
         "--data",
@@ -201,14 +202,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--lr has no effect without --hr: name the folder of the originals too")
     from srgan_lit.data import degradations
     from srgan_lit.evaluation import columns, results, scoring
-    from srgan_lit.model_files import generator_file
+    from srgan_lit.model_files import box
 
     earlier = next((path for name in scoring.FILES if (path := arguments.out / name).exists()), None)
     if earlier and not arguments.overwrite:
         raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
     degradations.check(arguments.degradation, "--degradation ")
-    names = _names(_once(arguments.model, "--model", {"bicubic", *generator_file.bundled_names()}))
+    names = _names(_once(arguments.model, "--model", {"bicubic", *box.all_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
     test_sets = _sets(arguments, scoring.common_scale(models))
     extra = _extra(arguments)

@@ -31,7 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
         "Write a generator for other programs, and check that it computes the same there. By the suffix of FILE: .onnx "
         "and .pt2 (torch.export) take any batch, height and width, RGB in [0, 1]; .pth is a plain state dict.",
     )
-    parser.add_argument("model", metavar="MODEL", help="bundled name, .safetensors, run directory or .ckpt")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="name in the box (srgan-upscale --list-models), .safetensors, run directory or .ckpt",
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
     parser.add_argument(
         "--uint8", action="store_true", help=".onnx: takes and gives 8-bit pixels, clamped, instead of [0, 1]"

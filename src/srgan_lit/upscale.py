@@ -35,6 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="picture, video, glob pattern, or folder (searched wholly, for pictures alone)",
     )
     parser.add_argument(
+        "--list-models", action=_ListModels, nargs=0, help="say which models are in the box and when to take which"
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -47,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        help="bundled name, .safetensors, run directory, .ckpt, or bicubic (default: srgan, or srresnet without it)",
+        help="name in the box (--list-models), .safetensors, run directory, .ckpt, or bicubic (default: srgan)",
     )
     sizes = parser.add_argument_group(
         "size", "by the model's own scale (x4), reduced by bicubic to what is asked for; nothing is invented for it"
@@ -91,6 +94,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="refuse larger inputs as decompression bombs (default: 200)",
     )
     return parser
+
+
+class _ListModels(argparse.Action):
+    """As ``--version``: prints and ends, whatever else is given or missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from srgan_lit.model_files import box
+
+        print(box.table())  # noqa: T201
+        parser.exit()
 
 
 def _fraction(text: str) -> float:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import socket
 import struct
@@ -25,6 +26,7 @@ from helpers.mutations import hung_after
 from srgan_lit import Generator, __main__, prepare, save_generator, train, upscale
 from srgan_lit.common import progress
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.model_files import box
 from srgan_lit.pictures import bicubic, rgb8
 from srgan_lit.upscaling.target_sizes import TargetSize
 
@@ -501,3 +503,12 @@ print((peaks[-1] - peaks[100]) / 1024)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(result.stdout.splitlines()[-1]) < 16, "MiB more after 900 more pictures"
+
+
+def test_the_models_in_the_box_are_listed_without_a_picture(capsys):
+    with pytest.raises(SystemExit) as ended:
+        upscale.main(["--list-models"])
+    assert ended.value.code == 0
+    listed = capsys.readouterr().out
+    for name, boxed in box.GENERATORS.items():
+        assert re.search(rf"^\| {name} +\| {boxed.alias} +\| {re.escape(boxed.take_when)} +\|$", listed, re.MULTILINE)

@@ -16,7 +16,7 @@ import torch
 from helpers import foreign_networks
 from srgan_lit import Generator, load_generator, save_generator
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.model_files import generator_file
+from srgan_lit.model_files import box, generator_file
 
 
 def small(seed: int = 0, **shape: Any) -> Generator:
@@ -68,9 +68,11 @@ def test_every_way_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert same(load_generator(run), final)
     assert same(load_generator(str(run / "generator.safetensors")), final)
     digest = hashlib.sha256((run / "generator.safetensors").read_bytes()).hexdigest()
-    (run / "SHA256SUMS").write_text(f"{digest}  generator.safetensors\n")
-    monkeypatch.setattr(generator_file, "BUNDLED", run)
-    assert same(load_generator("generator"), final)
+    (run / "generator.safetensors").rename(run / "srgan.safetensors")
+    (run / "SHA256SUMS").write_text(f"{digest}  srgan.safetensors\n")
+    monkeypatch.setattr(box, "FOLDER", run)
+    assert same(load_generator("srgan"), final)
+    assert same(load_generator("crisp"), final)
 
 
 def rewritten(path: Path, change: dict[str, str | None], tensors: dict[str, torch.Tensor]) -> None:
@@ -190,14 +192,30 @@ def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
 
 
 def test_a_generator_in_the_box_that_is_damaged_is_refused(tmp_path, monkeypatch):
-    for path in generator_file.BUNDLED.iterdir():
+    for path in box.FOLDER.iterdir():
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(generator_file, "BUNDLED", tmp_path)
+    monkeypatch.setattr(box, "FOLDER", tmp_path)
     content = bytearray((tmp_path / "srresnet.safetensors").read_bytes())
     content[-1] ^= 1  # a weight that is a number all the same
     (tmp_path / "srresnet.safetensors").write_bytes(content)
     with pytest.raises(SRGANError, match=r"srresnet\.safetensors: damaged .* install srgan_lit again"):
         load_generator("srresnet")
+
+
+def test_the_box_holds_what_its_table_names():
+    files = {path.stem for path in box.FOLDER.glob("*.safetensors")}
+    assert files == set(box.GENERATORS)
+    assert len(set(box.all_names())) == 2 * len(files)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for name, boxed in box.GENERATORS.items():
+        assert generator_file.find_model(boxed.alias) == generator_file.find_model(name) == box.path_of(name)
+        assert f"| `{name}`, `{boxed.alias}` |" in readme
+        box.check(box.path_of(name))
+
+
+def test_a_misspelt_name_in_the_box_is_told_the_nearest():
+    with pytest.raises(SRGANError, match=r"faithfull: no such model; .*faithful\?"):
+        generator_file.find_model("faithfull")
 
 
 def test_equal_generators_are_equal_files_whatever_is_written_beside(tmp_path: Path) -> None:
@@ -213,7 +231,7 @@ def test_equal_generators_are_equal_files_whatever_is_written_beside(tmp_path: P
 def test_a_name_in_the_box_that_is_also_a_model_here_is_refused(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "srgan").mkdir()
-    assert generator_file.find_model("srgan").parent == generator_file.BUNDLED  # a folder without a model
+    assert generator_file.find_model("srgan").parent == box.FOLDER  # a folder without a model
     (tmp_path / "srgan").rmdir()
     mine = small()
     path = tmp_path / "srgan" / "generator.safetensors" if kind == "run directory" else tmp_path / "srgan"
@@ -226,7 +244,7 @@ def test_a_name_in_the_box_that_is_also_a_model_here_is_refused(kind, tmp_path, 
     assert refusal.value.exit_status == 2
     for here in ("./srgan", str(tmp_path / "srgan"), Path("srgan")):
         assert same(load_generator(here), mine)
-    assert not same(load_generator(generator_file.bundled("srgan")), mine)
+    assert not same(load_generator(box.path_of("srgan")), mine)
     assert generator_file.is_bicubic("bicubic")
     (tmp_path / "srgan").rename("bicubic")
     with pytest.raises(UsageError, match=r"both the baseline and a f\w+ here; write \./bicubic"):

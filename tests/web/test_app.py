@@ -154,8 +154,8 @@ def test_models_are_called_as_people_would(tmp_path: Path, server: Server) -> No
         f"{dated}, generator.safetensors",
         "Plain: no network (bicubic)",
         "Crisp: adds texture (srgan)",
-        "Crisp, faster (srgan-fast)",
         "Faithful: adds nothing and is softer (srresnet)",
+        "Crisp, faster (srgan-fast)",
         "Faithful, faster (srresnet-fast)",
     ]
     assert b"Crisp: adds texture (srgan)" in server.ask("GET", "/")[2]

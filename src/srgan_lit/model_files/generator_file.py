@@ -7,7 +7,6 @@ keyword arguments that build it); ``input_range`` and ``output_range``;
 runs code.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -22,13 +21,13 @@ from torch import Tensor, nn
 
 from srgan_lit.common import atomic_files, reserved_names
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.model_files import tensor_files
+from srgan_lit.config.nearest_name import nearest
+from srgan_lit.model_files import box, tensor_files
 from srgan_lit.networks import architectures
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 FORMAT_VERSION = "1"
-BUNDLED = Path(__file__).parents[1] / "models"
 
 # What a converted generator expects and gives; ours is "unit" both ways.
 INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
@@ -270,16 +269,6 @@ def _from_lightning(path: Path, network: nn.Module | None) -> Generator:
     return generator
 
 
-def bundled_names() -> list[str]:
-    """Names of the generators that come with the package."""
-    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
-
-
-def bundled(name: str) -> Path:
-    """The file of a bundled generator."""
-    return BUNDLED / f"{name}.safetensors"
-
-
 def is_bicubic(name_or_path: str | os.PathLike[str]) -> bool:
     """Whether this names the baseline and no generator.
 
@@ -295,16 +284,16 @@ def is_bicubic(name_or_path: str | os.PathLike[str]) -> bool:
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """The file behind a bundled name, generator file, run directory or Lightning checkpoint.
 
-    A bare string that is a bundled name means that; ``./srgan``, or any ``Path``, is what is there.
+    A bare string that names a generator in the box means that; ``./srgan``, or any ``Path``, is what is there.
 
     Raises:
         UsageError: a bundled name which is also a model here.
         SRGANError: nothing is there.
     """
     path = Path(name_or_path)
-    if isinstance(name_or_path, str) and name_or_path in bundled_names():
+    if isinstance(name_or_path, str) and (name := box.name_of(name_or_path)):
         _refuse_if_also_here(name_or_path, "the model in the box")
-        return bundled(name_or_path)
+        return box.path_of(name)
     if path.is_dir():
         if inside := _in_run_directory(path):
             return inside
@@ -313,10 +302,9 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         )
     if path.is_file():
         return path
-    names = ", ".join(bundled_names()) or "none in this version"
     raise SRGANError(
         f"{name_or_path}: no such model; give a .safetensors file, a run directory, a .ckpt, "
-        f"or a bundled name ({names})"
+        f"or a name in the box ({', '.join(box.all_names())}).{nearest(str(name_or_path), box.all_names())}"
     )
 
 
@@ -329,16 +317,6 @@ def _refuse_if_also_here(name: str, meaning: str) -> None:
     """A bare name of ours that is also a model in the working directory. A folder without a model is none."""
     if Path(name).is_file() or _in_run_directory(Path(name)):
         reserved_names.refuse_if_also_a_path(name, meaning)
-
-
-def _check_bundled(path: Path) -> None:
-    """Compare a generator in the box with its line in ``SHA256SUMS``."""
-    listed = (path.parent / "SHA256SUMS").read_text(encoding="ascii").splitlines()
-    wanted = {name: digest for digest, name in (line.split() for line in listed)}
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if wanted.get(path.name) != digest:
-        raise SRGANError(f"{path}: damaged (its SHA-256 is {digest}); install srgan_lit again")
 
 
 def load_generator(
@@ -359,8 +337,8 @@ def load_generator(
         SRGANError: nothing is there, or the file is damaged or of another kind; names the first wrong tensor.
     """
     path = find_model(name_or_path)
-    if path.parent == BUNDLED:
-        _check_bundled(path)
+    if path.parent == box.FOLDER:
+        box.check(path)
     read = _from_lightning if path.suffix == ".ckpt" else _from_generator_file
     generator = read(path, network)
     return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -4,20 +4,17 @@ import os
 from pathlib import Path
 
 from srgan_lit.common.errors import UsageError
-from srgan_lit.model_files import generator_file
+from srgan_lit.model_files import box, generator_file
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.upscaling import bicubic_tensors
 
-
-def default_name() -> str:
-    """The bundled name that is meant where none was given."""
-    return "srgan" if "srgan" in generator_file.bundled_names() else "srresnet"
+DEFAULT = "srgan"
 
 
 def default_file() -> Path:
-    """Its file: a folder here that is called likewise is not meant."""
-    return generator_file.bundled(default_name())
+    """That of ``DEFAULT``: a folder here that is called likewise is not meant."""
+    return box.path_of(DEFAULT)
 
 
 def load(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.model_files import generator_file
+from srgan_lit.model_files import box
 from srgan_lit.pictures import full_files
 from srgan_lit.pictures.full_files import Frame, Pixels
 from srgan_lit.upscaling import engine, named_models, picture_frames
@@ -16,13 +16,6 @@ from srgan_lit.upscaling.target_sizes import TargetSize
 from srgan_lit.web.jobs import Job, Options
 from srgan_lit.web.preview import Preview
 
-_LABELS = {
-    "srgan": "Crisp: adds texture (srgan)",
-    "srresnet": "Faithful: adds nothing and is softer (srresnet)",
-    "srgan-fast": "Crisp, faster (srgan-fast)",
-    "srresnet-fast": "Faithful, faster (srresnet-fast)",
-    "bicubic": "Plain: no network (bicubic)",
-}
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d")  # how run directories are called
 
 
@@ -46,9 +39,9 @@ class Work:
 
     def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
         picked = engine.pick_device(device)
-        ours = [named_models.default_name(), *generator_file.bundled_names()]
+        ours = [named_models.DEFAULT, *box.GENERATORS]
         # A folder here that is called like a model of ours is meant only where it was given.
-        files: dict[str, str | Path] = {name: generator_file.bundled(name) for name in ours}
+        files: dict[str, str | Path] = {name: box.path_of(name) for name in ours}
         files |= {name: name for name in models}
         self.models: dict[str, Offer] = {}
         for name in dict.fromkeys([*models, *ours]):
@@ -121,8 +114,10 @@ class Work:
 def _label(name: str) -> str:
     """What people read for the model ``name``."""
     path = Path(name)
-    if name in _LABELS:
-        return _LABELS[name]
+    if boxed := box.name_of(name):
+        return f"{box.GENERATORS[boxed].label} ({boxed})"
+    if name == "bicubic":
+        return "Plain: no network (bicubic)"
     if path.is_file() and path.stem in ("generator", "srresnet", "last") and path.parent.name:
         inside = path.parent.parent if path.parent.name == "checkpoints" else path.parent
         return f"{_label(str(inside))}, {path.name}"
