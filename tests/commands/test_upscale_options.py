@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 import srgan_lit
-from helpers import foreign_networks
+from helpers import foreign_networks, gifs
 from helpers.mutations import hung_after
 from srgan_lit import Generator, __main__, prepare, save_generator, train, upscale
 from srgan_lit.common import progress
@@ -425,44 +425,9 @@ def test_models_by_name_by_default_and_sizes(tmp_path: Path, monkeypatch: pytest
 # --- animations, and a long list of pictures ----------------------------------------------------------------------
 
 
-def gif_with_disposals(path: Path) -> list[np.ndarray]:
-    """A GIF whose frames cover parts and are disposed of in all three ways; returns what is shown, frame by frame.
-
-    Written block by block (GIF89a; colour 0 is clear), LZW without repeats; what is shown is by its section 23.
-    """
-    height, width = 6, 8
-    colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    # (left, top, width, height, colour, disposal): 1 stays, 2 becomes clear, 3 becomes what was there before.
-    parts = [(0, 0, 8, 6, 1, 1), (2, 1, 4, 3, 2, 3), (0, 3, 3, 3, 3, 2), (5, 0, 3, 6, 2, 1), (1, 1, 2, 2, 3, 1)]
-    content = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80 | 1, 0, 0) + bytes(sum(colours, ()))
-    canvas = np.zeros((height, width, 4), dtype=np.uint8)
-    shown = []
-    for left, top, w, h, colour, disposal in parts:
-        content += b"\x21\xf9\x04" + struct.pack("<BHB", disposal << 2 | 1, 10, 0) + b"\0"
-        content += b"\x2c" + struct.pack("<HHHHB", left, top, w, h, 0) + b"\x02"
-        bits, codes = "", []
-        for number in range(w * h):  # clear the table every two pixels: all codes have three bits
-            codes += ([4] if number % 2 == 0 else []) + [colour]
-        for code in [*codes, 5]:
-            bits = format(code, "03b") + bits
-        packed = int(bits, 2).to_bytes((len(bits) + 7) // 8, "little")
-        for at in range(0, len(packed), 255):
-            content += bytes([len(packed[at : at + 255])]) + packed[at : at + 255]
-        content += b"\0"
-        before = canvas.copy()
-        canvas[top : top + h, left : left + w] = (*colours[colour], 255)
-        shown.append(canvas.copy())
-        if disposal == 2:
-            canvas[top : top + h, left : left + w] = 0
-        elif disposal == 3:
-            canvas = before
-    path.write_bytes(content + b"\x3b")
-    return shown
-
-
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 def test_frames_are_disposed_of_to_the_pixel(suffix: str, tmp_path: Path) -> None:
-    shown = gif_with_disposals(tmp_path / "in.gif")
+    shown = gifs.write(tmp_path / "in.gif", gifs.ALL_DISPOSALS)
     options = ["--lossless"] if suffix == "webp" else []
     assert run(tmp_path / "in.gif", "-o", tmp_path / f"out.{suffix}", *options) == 0
     with Image.open(tmp_path / f"out.{suffix}") as result:

@@ -57,6 +57,19 @@ class Command:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signum)
 
+    def stop_when_it_trains(self, run_dir: Path) -> None:
+        """SIGSTOP a resume, once it has written its configuration: it holds the lock, and trains next."""
+
+        def written() -> tuple[int, int]:
+            status = (run_dir / "config.yaml").stat()
+            return status.st_ino, status.st_mtime_ns
+
+        before = written()
+        while self.process.is_alive() and written() == before:
+            time.sleep(0.002)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGSTOP)
+
     def kill_at(self, run_dir: Path, step: int) -> None:
         """SIGKILL."""
         self.at(run_dir, step, signal.SIGKILL)

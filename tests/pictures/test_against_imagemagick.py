@@ -4,8 +4,6 @@ ImageMagick decodes with code of its own and with other libraries than Pillow. W
 result, shrunk again by the scale, shows: the network is bicubic, so that both are the same picture.
 """
 
-import functools
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,28 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from helpers.imagemagick import converter
 from srgan_lit import upscale
 from srgan_lit.pictures import bicubic
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-@functools.cache
-def command() -> str | None:
-    """ImageMagick's converter, if it is here: other programs are called convert, too."""
-    for name in ("magick", "convert"):
-        program = shutil.which(name)
-        if program and subprocess.run([program, "-version"], capture_output=True).stdout.startswith(b"Version: Image"):
-            return program
-    return None
-
-
-pytestmark = pytest.mark.skipif(command() is None, reason="ImageMagick is not installed")
+pytestmark = pytest.mark.skipif(converter() is None, reason="ImageMagick is not installed")
 
 
 def magick(path: Path, size: tuple[int, int]) -> np.ndarray:
     """The first frame, upright, as RGBA of 16 bits (H, W, 4)."""
-    program = command()
+    program = converter()
     assert program is not None
     options = ["-auto-orient", "-colorspace", "sRGB", "-depth", "16", "-endian", "LSB", "rgba:-"]
     content = subprocess.run([program, f"{path}[0]", *options], capture_output=True, check=True).stdout

@@ -4,6 +4,7 @@ The model that they are held against: a run of N iterations ends with the genera
 bit, with one row of the curve for each iteration; what is refused changes nothing.
 """
 
+import contextlib
 import os
 import random
 import shlex
@@ -21,8 +22,9 @@ from PIL import Image
 
 from helpers.forked_runs import Command, curve
 from helpers.tiny_runs import tensors_equal
+from srgan_lit.common.errors import UsageError
 from srgan_lit.config import quoting
-from srgan_lit.training import resume
+from srgan_lit.training import resume, run_directory
 
 TINY = [
     "experiment=demo", "phase=pretrain", "init_from=null", "model.blocks=1", "model.features=4", "data=folder",
@@ -39,6 +41,14 @@ def contents(folder):
         for path in folder.rglob("*")
         if path.is_file() and path.name not in ("train.log", ".lock") and ".part" not in path.name
     }
+
+
+def is_occupied(run_dir):
+    try:
+        with run_directory.occupied(run_dir):
+            return False
+    except UsageError:
+        return True
 
 
 class Desk:
@@ -213,15 +223,17 @@ class Lives(RuleBasedStateMachine):
     @rule(at=st.integers(0, 9))
     def resume_twice_at_once(self, at):
         run_dir = self.any_run(at)
-        (run_dir / "metrics.csv").unlink(missing_ok=True)
         first = self.desk.resume(run_dir)
-        first.at(run_dir, 1, signal.SIGSTOP)
-        if first.process.is_alive():
+        first.stop_when_it_trains(run_dir)
+        if is_occupied(run_dir):  # else it has ended before the signal came
             status, said = self.desk.resume(run_dir, said="said by the second").end()
             assert status == 2, said
             assert "another process trains there now" in said
+        with contextlib.suppress(ProcessLookupError):
             os.kill(first.process.pid, signal.SIGCONT)
-        assert first.end()[0] == 0
+        status, said = first.end()
+        assert status == 0, said
+        self.desk.check_end(run_dir, self.lives[run_dir])
 
     @invariant()
     def files_are_in_order(self):

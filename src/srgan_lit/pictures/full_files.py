@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.pictures import formats, jpeg_in_bands, pil_arrays, png_in_bands, rgb8
+from srgan_lit.pictures.gif_frames import GifFrames
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
@@ -105,6 +106,7 @@ class Opened:
                 image.load()
                 durations.append(round(image.info.get("duration", 100)))
             image.seek(0)
+        self._drawn = GifFrames(path) if self.format == "GIF" and frames > 1 else None
         dpi = image.info.get("dpi")
         self.info = Info(
             frames=frames,
@@ -129,6 +131,8 @@ class Opened:
             SRGANError: the file is damaged or truncated, or of a kind that cannot be enlarged.
         """
         with _readable():
+            if self._drawn is not None:
+                return self._drawn.frame(number)
             if self.info.frames > 1 and number != self._image.tell():
                 self._image.seek(number)
                 _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
