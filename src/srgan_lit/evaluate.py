@@ -74,6 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="WEIGHTS",
         help="add the distance of VGG features: a file with VGG19's or VGG16's, or imagenet (downloaded once)",
     )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        metavar="PAGE.md",
+        help="also put the table into this page, between its lines <!-- srgan-evaluate begins --> and "
+        "<!-- srgan-evaluate ends -->",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace scores that DIR holds (default: refuse)")
     parser.add_argument("--save-images", action="store_true", help="write what each model makes as PNG into DIR/images")
     parser.add_argument(
@@ -192,6 +199,21 @@ def _extra(arguments: argparse.Namespace) -> list["Measure"]:
     return extra
 
 
+def _into(page: Path | None, table: str) -> None:
+    """Put the table into a page; without a table only see that it takes one."""
+    from srgan_lit.common import atomic_files
+    from srgan_lit.evaluation import results
+
+    if page is None:
+        return
+    try:
+        text = results.with_table(page.read_text(encoding="utf-8"), table)
+    except ValueError as error:
+        raise UsageError(f"--into {page}: {error}") from error
+    if table:
+        atomic_files.write_text(page, text)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
     if arguments.show < 0:
@@ -207,6 +229,7 @@ def run(arguments: argparse.Namespace) -> int:
     earlier = next((path for name in scoring.FILES if (path := arguments.out / name).exists()), None)
     if earlier and not arguments.overwrite:
         raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")
+    _into(arguments.into, "")
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
     degradations.check(arguments.degradation, "--degradation ")
     names = _names(_once(arguments.model, "--model", {"bicubic", *box.all_names()}))
@@ -225,6 +248,7 @@ def run(arguments: argparse.Namespace) -> int:
         runs=runs,
     )
     headings = [*columns.standard(arguments.protocol, scoring.common_scale(models)), *extra]
+    _into(arguments.into, results.table(rows, headings))
     print(results.table(rows, headings))  # noqa: T201
     print(f"report: {arguments.out / 'report.html'}")  # noqa: T201
     failures += dict.fromkeys(f"{row.dataset}/{name}: {why}" for row in rows for name, why in row.failed.items())

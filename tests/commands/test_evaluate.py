@@ -613,3 +613,28 @@ def test_held_out_are_those_that_training_validates_with_as_it_sees_them(tmp_pat
         validated[batch["name"][0].removesuffix(".png")] = score
     assert {image["name"]: image["psnr"] for image in row["images"]} == pytest.approx(validated)
     assert 0 < len(validated) < 12
+
+
+def test_the_table_goes_into_a_page_between_its_marks_each_time(tmp_path, capsys):
+    page, folder = tmp_path / "page.md", photographs(tmp_path / "set", 2)
+    page.write_text(f"before\n\n{results.BEGIN}\nold\n{results.END}\n\nafter\n")
+    command = ["--model", "bicubic", "--data", str(folder), "--out", str(tmp_path / "o"), "--into", str(page)]
+    assert evaluate.main(command) == 0
+    assert evaluate.main([*command, "--overwrite"]) == 0
+    table = (tmp_path / "o" / "results.md").read_text()
+    assert "| set" in table
+    assert page.read_text() == f"before\n\n{results.BEGIN}\n\n{table}\n{results.END}\n\nafter\n"
+
+
+@pytest.mark.parametrize(
+    "content", ["nothing", results.BEGIN, results.END + results.BEGIN, 2 * (results.BEGIN + results.END), b"\xff"]
+)
+def test_a_page_without_its_marks_is_refused_before_anything_is_scored(tmp_path, capsys, content):
+    page = tmp_path / "page.md"
+    page.write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = page.read_bytes()
+    command = ["--model", "bicubic", "--data", "sample", "--out", str(tmp_path / "o"), "--into", str(page)]
+    assert evaluate.main(command) == 2
+    assert f"--into {page}: " in capsys.readouterr().err
+    assert page.read_bytes() == before
+    assert not (tmp_path / "o").exists()

@@ -131,6 +131,22 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     return text + "".join(f"\n{measure.missing}\n" for measure in measures if measure.missing)
 
 
+BEGIN, END = "<!-- srgan-evaluate begins -->", "<!-- srgan-evaluate ends -->"  # of the table in a page of a user's own
+
+
+def with_table(page: str, text: str) -> str:
+    """``page``, Markdown, with ``text`` between the lines ``BEGIN`` and ``END``.
+
+    Raises:
+        ValueError: it has not exactly one of each, in this order.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end) or BEGIN in rest or END in before + after:
+        raise ValueError(f"needs one line {BEGIN} and below it one line {END}")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
 def as_latex(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     """The same for a paper; the best mean of each data set is bold."""
     lines = _lines(rows, measures)
