@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
+BOX := $(basename $(notdir $(wildcard src/srgan_lit/models/*.safetensors)))
 QUICK := $(addprefix tests/,config data evaluation losses model_files networks pictures upscaling)
 
-.PHONY: setup demo check test test-quick test-slow notebooks format clean
+.PHONY: setup demo check test test-quick test-slow scores notebooks format clean
 
 setup: .venv/.ready
 
@@ -47,6 +48,15 @@ test-quick: check
 # Kills, mutated files and long runs: half an hour.
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+# MODELS.md's table. TESTS holds Set5 and Set14, TRAINED is data.root of the training, FEATURES holds VGG19 and SqueezeNet.
+scores: setup
+	@test -d "$(TESTS)" -a -d "$(TRAINED)" -a -d "$(FEATURES)" \
+		|| { echo "make scores TESTS=<folder> TRAINED=<folder> FEATURES=<folder>" >&2; exit 2; }
+	$(BIN)/python -m srgan_lit.evaluate --model bicubic $(BOX) --data sample $(TESTS)/Set5 $(TESTS)/Set14 \
+		--held-out $(TRAINED) --validation-share 0.03 --degradation bicubic everyday \
+		--perceptual $(FEATURES)/vgg19_features.safetensors --lpips $(FEATURES)/squeezenet1_1_features.safetensors \
+		--out runs/scores --overwrite --into MODELS.md
 
 # Run them and keep their outputs: minutes, since the second one trains.
 notebooks: setup

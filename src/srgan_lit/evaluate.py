@@ -44,16 +44,25 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--lr", type=Path, metavar="DIR", help="folder with the LR files of --hr, called the same")
     parser.add_argument(
         "--degradation",
-        default="bicubic",
+        nargs="+",
+        default=["bicubic"],
         metavar="KIND",
-        help="make LR from the originals as training does, the same in every run: jpeg, blur_noise, real or everyday "
-        "(default: bicubic, or the files of LR)",
+        help="score every data set once for each way to make LR, the same in every run: jpeg, blur_noise, real, "
+        "everyday (as training degrades) or bicubic, which takes files of LR where there are any (default: bicubic)",
     )
     parser.add_argument(
         "--held-out",
+        nargs="+",
+        default=[],
+        metavar="D",
+        help="folder that models were trained on: only the pictures that the training held out",
+    )
+    parser.add_argument(
+        "--validation-share",
         type=_share,
+        default=0.05,
         metavar="SHARE",
-        help="only the pictures that a training on the same folder with data.validation_share=SHARE holds out",
+        help="data.validation_share of that training (default: 0.05)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go; made if missing")
     parser.add_argument(
@@ -170,21 +179,21 @@ def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
     from srgan_lit.data import sets
 
     given = _once(arguments.data, "--data", {"sample"})
-    paths = [*given.values(), *([arguments.hr.resolve()] if arguments.hr else [])]
+    held_out = _once(arguments.held_out, "--held-out")
+    paths = [*given.values(), *held_out.values(), *([arguments.hr.resolve()] if arguments.hr else [])]
     opened = [sets.test_pairs(folder, scale) for folder in given]
+    opened += [sets.test_pairs(folder, scale).held_out(arguments.validation_share) for folder in held_out]
     if arguments.hr:
         opened.append(sets.test_pairs_of_two(arguments.hr, arguments.lr, scale))
-    if arguments.held_out:
-        opened = [each.held_out(arguments.held_out) for each in opened]
-    degradation = "" if arguments.degradation == "bicubic" else f" ({arguments.degradation})"
-    test_sets = [
-        replace(each, name=name + degradation, degradation=arguments.degradation)
-        for each, name in zip(opened, distinct(paths), strict=True)
-    ]
-    for each in test_sets:
+    named = [replace(each, name=name) for each, name in zip(opened, distinct(paths), strict=True)]
+    for each in named:
         if each.understood:
             command_line.complain(f"{each.name}: {each.understood}")
-    return test_sets
+    return [
+        replace(each, name=each.name if kind == "bicubic" else f"{each.name} ({kind})", degradation=kind)
+        for kind in dict.fromkeys(arguments.degradation)
+        for each in named
+    ]
 
 
 def _extra(arguments: argparse.Namespace) -> list["Measure"]:
@@ -218,8 +227,8 @@ def run(arguments: argparse.Namespace) -> int:
     """The command, after parsing; returns the exit status."""
     if arguments.show < 0:
         raise UsageError(f"--show {arguments.show}: 0 or more")
-    if not arguments.data and not arguments.hr:
-        raise UsageError("no pictures: give --data D [D …], or --hr DIR (and --lr DIR)")
+    if not (arguments.data or arguments.held_out or arguments.hr):
+        raise UsageError("no pictures: give --data D [D …], --held-out D [D …], or --hr DIR (and --lr DIR)")
     if arguments.lr and not arguments.hr:
         raise UsageError("--lr has no effect without --hr: name the folder of the originals too")
     from srgan_lit.data import degradations
@@ -231,7 +240,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")
     _into(arguments.into, "")
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
-    degradations.check(arguments.degradation, "--degradation ")
+    for kind in arguments.degradation:
+        degradations.check(kind, "--degradation ")
     names = _names(_once(arguments.model, "--model", {"bicubic", *box.all_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
     test_sets = _sets(arguments, scoring.common_scale(models))
