@@ -22,7 +22,7 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
     elif phase.weights and not phase.weights.get("perceptual"):
         found["perceptual"] = "phase.weights.perceptual is 0"
     if config.trainer.devices * config.trainer.num_nodes == 1:
-        found["trainer.sync_batchnorm"] = "there is one process"
+        found |= dict.fromkeys(("trainer.sync_batchnorm", "trainer.strategy"), "there is one process")
     if config.resume is None:
         found["accept_changed_pictures"] = "nothing is resumed"
     if phase.adversarial and not phase.adversarial.r1:
@@ -91,6 +91,11 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         raise UsageError(
             "trainer.precision=16-mixed needs a GPU with CUDA and would be ignored here; "
             "take trainer.precision=bf16-mixed or 32-true"
+        )
+    if config.trainer.strategy == "ddp" and phase.adversarial:
+        raise UsageError(
+            "trainer.strategy=ddp waits for gradients of every weight at every update, and two networks take turns; "
+            "take trainer.strategy=auto"
         )
     _check_launch(config)
     if config.trainer.devices > 1 or config.trainer.accelerator in ("gpu", "mps"):

@@ -94,6 +94,9 @@ def unknown_key(key: str, composed: Composed) -> UsageError:
     if key in known_keys():
         group = key.partition(".")[0]
         return UsageError(f"{key} has no effect with {group}={composed.choices.get(group, '?')}; leave it out")
+    for mapping in ("trainer.extra", "logger.extra"):
+        if key.startswith(f"{mapping}.") and mapping in composed.keys:
+            return UsageError(f"{key} is not there yet: +{key}=<value> adds it")
     keys = dict.fromkeys([*known_keys(), *composed.keys, "experiment", "sweep"])
     return UsageError(f"no such key: {key}.{nearest(key, keys)} (python -m srgan_lit.train --help lists all)")
 

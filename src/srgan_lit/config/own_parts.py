@@ -5,6 +5,7 @@ function is not called yet. Such mappings come from a configuration alone, which
 file or a checkpoint.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,16 +20,7 @@ def instantiate(settings: Mapping[str, Any], key: str, **arguments: Any) -> Any:
     """
     import hydra.utils
 
-    target = settings.get("_target_")
-    if not isinstance(target, str) or "." not in target:
-        raise UsageError(f"{key} needs the name of a part of your own: {key}._target_=my_package.MyPart")
-    try:
-        hydra.utils.get_object(target)
-    except Exception as error:  # a module that is imported may raise anything
-        raise UsageError(
-            f"{key}._target_={target} cannot be imported ({_reason(error)}); install its package, or call "
-            "python -m srgan_lit.train in the folder that it is in"
-        ) from error
+    target = check(settings, key)
     try:
         return hydra.utils.instantiate(dict(settings), **arguments, _convert_="all")
     except Exception as error:
@@ -36,6 +28,37 @@ def instantiate(settings: Mapping[str, Any], key: str, **arguments: Any) -> Any:
         if isinstance(cause, SRGANError):
             raise cause from error
         raise UsageError(f"{key}: {target} fails ({_reason(cause)}); HYDRA_FULL_ERROR=1 shows where") from error
+
+
+def check(settings: Mapping[str, Any], key: str, *, kind: type | None = None) -> str:
+    """The name of what ``settings``, the value of ``key``, names: it can be imported, and takes the keys beside it.
+
+    Nothing is made yet. With ``kind`` it must be a class of that kind.
+
+    Raises:
+        UsageError: it is otherwise.
+    """
+    import hydra.utils
+
+    target = settings.get("_target_")
+    if not isinstance(target, str) or "." not in target:
+        raise UsageError(f"{key} needs the name of a part of your own: {key}._target_=my_package.MyPart")
+    try:
+        part = hydra.utils.get_object(target)
+    except Exception as error:  # a module that is imported may raise anything
+        raise UsageError(
+            f"{key}._target_={target} cannot be imported ({_reason(error)}); install its package, or call "
+            "python -m srgan_lit.train in the folder that it is in"
+        ) from error
+    if kind is not None:
+        if not (isinstance(part, type) and issubclass(part, kind)):
+            raise UsageError(f"{key}._target_={target} is no {kind.__name__} of {kind.__module__.partition('.')[0]}")
+        given = {name: value for name, value in settings.items() if not name.startswith("_")}
+        try:
+            inspect.signature(part).bind(**given)
+        except TypeError as error:
+            raise UsageError(f"{key}: {target}: {error}") from error
+    return target
 
 
 def _reason(error: BaseException) -> str:

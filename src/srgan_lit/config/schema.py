@@ -200,24 +200,61 @@ class DiscriminatorConfig:
     normalisation: Literal["batch", "spectral"] = "batch"
 
 
+# How several processes work together, by Lightning's names; auto is this package's choice.
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+_NO_STRATEGIES = {
+    "fsdp": "every process validates and writes a whole generator, of 1.5 million weights: there is nothing to shard",
+    "model_parallel": "every process validates and writes a whole generator, of 1.5 million weights",
+    "deepspeed": "it takes one optimizer, and the two networks have one each",
+    "spawn": "its processes could be neither signalled nor resumed; the command starts processes itself",
+    "fork": "its processes could be neither signalled nor resumed; the command starts processes itself",
+    "notebook": "its processes could be neither signalled nor resumed; the command starts processes itself",
+}
+
+
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class TrainerConfig:
-    """Where it runs: ``conf/trainer``."""
+    """Where it runs, and what else Lightning's Trainer is told: ``conf/trainer``.
+
+    ``extra`` are arguments of the Trainer that have no key of their own; ``training.trainer_options`` checks them.
+    """
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: Count = 1
     num_nodes: Count = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     sync_batchnorm: bool = False
+    strategy: str = "auto"
+    deterministic: Literal[False, True, "warn"] = False
+    tf32_convolutions: bool = True
+    tf32_matmuls: bool = False
+    limit_train_batches: Count | None = None
+    limit_val_batches: Count | None = None
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.strategy in STRATEGIES:
+            return
+        reason = next((reason for name, reason in _NO_STRATEGIES.items() if name in self.strategy), None)
+        if reason:
+            raise UsageError(f"trainer.strategy={self.strategy} is not for these trainings: {reason}")
+        raise UsageError(
+            f"trainer.strategy={self.strategy}: may be {', '.join(STRATEGIES)}.{nearest(self.strategy, STRATEGIES)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class LoggerConfig:
-    """Where curves go besides metrics.csv: ``conf/logger``."""
+    """Where curves go besides metrics.csv: ``conf/logger``. ``extra`` are loggers by class (``config.own_parts``)."""
 
     name: Literal["csv", "wandb", "tensorboard"] = "csv"
     project: str = "srgan_lit"
     entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    job_type: str | None = None
+    extra: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)

@@ -27,7 +27,7 @@ from srgan_lit.model_files.generator_file import Ranged, load_generator
 from srgan_lit.networks import architectures, initialisation
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.training import dashboards, parts
+from srgan_lit.training import dashboards, parts, trainer_options
 from srgan_lit.training.callbacks.dashboard_pictures import Showcase
 from srgan_lit.training.callbacks.discriminator_alarms import Alarms
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
@@ -140,8 +140,9 @@ def trained(config: TrainConfig) -> dict[str, Any]:
 
 
 def loggers(config: TrainConfig, *, iteration: int) -> list[Logger]:
-    """``metrics.csv`` always, and what ``logger`` names beside it."""
-    return [ContinuedCSVLogger(Path(config.run_dir), iteration=iteration), *dashboards.dashboards(config)]
+    """``metrics.csv`` always, what ``logger`` names beside it, and loggers of the user's own."""
+    curve = ContinuedCSVLogger(Path(config.run_dir), iteration=iteration)
+    return [curve, *dashboards.dashboards(config), *parts.own_loggers(config)]
 
 
 def watchers(config: TrainConfig, shown: Sequence[dashboards.Dashboard]) -> list[Callback]:
@@ -170,7 +171,6 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     divergence = StopWhenDiverged(run_dir)
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config), best_by=config.best_by),
-        IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every),  # a log file needs fewer lines
         divergence,
         LastCheckpoint(run_dir),
         RunCheckpoints(
@@ -181,12 +181,18 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         ),
     ]
     where = config.trainer
+    if where.extra.get("enable_progress_bar", True):
+        # A log file needs fewer lines.
+        callbacks.insert(1, IterationBar(refresh_rate=1 if sys.stderr.isatty() else config.log_every))
     plugins: list[Any] = [WholeCheckpointIO()]
     if where.precision == "16-mixed":
         plugins.append(ScalerPerOptimizer("cuda", OPTIMIZERS))
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopOnSignal`` does, and into the run directory
-    strategy = "ddp_find_unused_parameters_true" if where.devices * where.num_nodes > 1 else "auto"
+    strategy = where.strategy
+    if strategy == "auto" and where.devices * where.num_nodes > 1:
+        strategy = "ddp_find_unused_parameters_true"  # of two networks, each update uses one
+    trainer_options.set_tf32(where)
     made = L.Trainer(
         accelerator=where.accelerator,
         devices=where.devices,
@@ -205,8 +211,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         plugins=plugins,
         callbacks=[*callbacks, *watchers(config, shown), *also],
         default_root_dir=run_dir,
-        enable_model_summary=False,
-        benchmark=True,
+        **trainer_options.arguments(where, run_dir),
     )
     on_processor = made.strategy.root_device.type == "cpu"
     if where.precision == "bf16-mixed" and on_processor and cpu_instructions.emulates(torch.bfloat16):

@@ -12,6 +12,7 @@ from srgan_lit.networks.srresnet import Generator
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers import Logger
 
 
 def generator(config: ModelConfig) -> Generator:
@@ -60,6 +61,15 @@ def own_callbacks(config: TrainConfig) -> "list[Callback]":
     return list(made.values())
 
 
+def own_loggers(config: TrainConfig) -> "list[Logger]":
+    """The user's own loggers, beside those of ``logger``.
+
+    Raises:
+        UsageError: one cannot be made.
+    """
+    return [own_parts.instantiate(of, f"logger.extra.{name}") for name, of in config.logger.extra.items()]
+
+
 def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
     """Refuse a part that no table has, or that cannot be made: before anything of the run is.
 
@@ -79,3 +89,12 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
         own_terms(config.phase)
     own_callbacks(config)
+    if config.logger.extra:  # not made here: some reach for their service at once
+        from lightning.pytorch.loggers import Logger
+
+        for name, of in config.logger.extra.items():
+            own_parts.check(of, f"logger.extra.{name}", kind=Logger)
+    if config.trainer.extra:
+        from srgan_lit.training import trainer_options
+
+        trainer_options.check_extra(config.trainer.extra)

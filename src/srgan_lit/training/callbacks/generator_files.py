@@ -12,6 +12,7 @@ from torch.optim.swa_utils import update_bn
 
 from srgan_lit.model_files.generator_file import save_generator
 from srgan_lit.networks.srresnet import Generator
+from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
 from srgan_lit.training.callbacks.validation_scores import validation_scores
 from srgan_lit.training.module import PRETRAIN, SRGANModule
 
@@ -96,7 +97,7 @@ class GeneratorFiles(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The result."""
         assert isinstance(pl_module, SRGANModule)
-        for name in self._due(pl_module):
+        for name in self._due(pl_module) or self._cut_short(trainer, pl_module):
             self.save_result(trainer, pl_module, name)
 
     def write_from_checkpoint(self, trainer: L.Trainer, module: SRGANModule) -> None:
@@ -106,6 +107,18 @@ class GeneratorFiles(Callback):
         """
         for name in self._due(module):
             self._write(trainer, module, name, recalibrate=module.optimization.recalibrate)
+
+    @staticmethod
+    def _cut_short(trainer: L.Trainer, module: SRGANModule) -> list[str]:
+        """The files of a training that a callback of the user's, or a time limit, ended: what it is then is its result.
+
+        A signal ends none: such a run goes on.
+        """
+        signalled = any(isinstance(each, StopOnSignal) and each.received for each in trainer.callbacks)  # type: ignore[attr-defined]
+        if signalled or not trainer.should_stop:
+            return []
+        pretraining = module.global_step < module.pretrain_iterations
+        return ["srresnet.safetensors", "generator.safetensors"] if pretraining else ["generator.safetensors"]
 
     @staticmethod
     def _due(module: SRGANModule) -> list[str]:
