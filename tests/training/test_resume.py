@@ -97,6 +97,9 @@ ANOTHER = {
     "optimization.clip_gradients": 1.0, "optimization.ema": 0.9, "optimization.accumulate": 2,
     "optimization.batchnorm": "frozen", "optimization.recalibrate": 2, "trainer.accelerator": "auto",
     "trainer.devices": 2, "trainer.num_nodes": 2, "trainer.precision": "bf16-mixed", "trainer.sync_batchnorm": True,
+    "trainer.strategy": "ddp", "trainer.deterministic": True, "trainer.tf32_convolutions": False,
+    "trainer.tf32_matmuls": True, "trainer.limit_train_batches": 3, "trainer.limit_val_batches": 1,
+    "trainer.profiler": "simple", "logger.group": "another", "logger.job_type": "another", "logger.tags": "[another]",
     "logger.name": "tensorboard", "logger.project": "another", "logger.entity": "another", "validate_every": 7,
     "checkpoint_every": 7, "log_every": 7, "objective": "perceptual", "compile": True, "accept_changed_pictures": True,
     "init_discriminator_from": "another",
@@ -108,9 +111,13 @@ ELSEWHERE = {
     "phase.adversarial.r1_every": "phase.adversarial.r1 is 0",
     "trainer.num_nodes": "torch.distributed.run",
     "trainer.sync_batchnorm": "there is one process",
+    "trainer.strategy": "there is one process",
     "perceptual.layers": "so perceptual.layer=",  # which must be null then
     "logger.project": "has no effect",  # without a service
     "logger.entity": "has no effect",
+    "logger.group": "has no effect",
+    "logger.job_type": "has no effect",
+    "logger.tags": "has no effect",
 }
 
 
