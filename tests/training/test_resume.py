@@ -404,3 +404,36 @@ def test_a_read_only_folder_is_told_as_such(begun, capsys):
     status, errors = until_it_trains(capsys, f"resume={run_dir}")
     assert status == 1
     assert errors == [f"error: {run_dir}/train.log: Is a directory"]
+
+
+@pytest.fixture
+def read_only():
+    """A function that mounts a folder over itself, read-only."""
+    mounted = []
+
+    def mount(folder):
+        for options in (["--bind", folder, folder], ["-o", "remount,ro,bind", folder]):
+            done = subprocess.run(["mount", *map(str, options)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"no folder can be mounted read-only here: {done.stderr.strip()}")
+            mounted.append(folder)
+
+    yield mount
+    for folder in dict.fromkeys(reversed(mounted)):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_read_only_disk_is_told_as_such(begun, capsys, read_only):
+    run_dir = begun(3)
+    (run_dir / "train.log").unlink(missing_ok=True)
+    (run_dir / "checkpoints" / ".last.0123abcd.part.ckpt").write_bytes(b"of a process that was killed")
+    read_only(run_dir / "checkpoints")  # a part of it
+    assert until_it_trains(capsys, quoting.override("resume", run_dir)) == (None, [])
+    (run_dir / "train.log").unlink(missing_ok=True)
+    before = contents(run_dir)
+    read_only(run_dir)
+    status, errors = until_it_trains(capsys, quoting.override("resume", run_dir))
+    assert status == 1
+    said = "Read-only file system (change its permissions, or name another folder)"
+    assert errors == [f"error: {run_dir}/train.log: {said}"]
+    assert contents(run_dir) == before
