@@ -158,11 +158,11 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_train(seed, tmp_path, uninterrupted):
+@pytest.mark.parametrize(("seed", "wanted"), [(seed, 5) for seed in range(5)])
+def test_train(seed, wanted, tmp_path, uninterrupted):
     whole, longest = uninterrupted
     chance, run_dir, kills = random.Random(f"train {seed}"), tmp_path / "run", 0
-    while kills < 5:
+    while kills < wanted:
         before = resume.newest_whole(run_dir)[1] if run_dir.exists() else 0
         killed = kill_somewhere(training(run_dir), [run_dir], chance, longest)
         kills += killed

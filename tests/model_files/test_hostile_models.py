@@ -60,31 +60,34 @@ def test_a_mutated_model_loads_or_is_refused(suffix, times, tmp_path):
     attack([whole], check, times=times)
 
 
+@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
 @pytest.mark.parametrize("times", [100, pytest.param(1500, marks=pytest.mark.slow)])
-def test_a_mutated_foreign_file_converts_or_is_refused(times, tmp_path):
-    network = theirs.leftthomas()
-    safe = safetensors.torch.save(network.state_dict())
-    seeds = [(".pth", saved(network.state_dict())), (".safetensors", safe)]
-    seeds.append((".pth", saved({"state_dict": network.state_dict()}, _use_new_zipfile_serialization=False)))
-    for suffix, whole in seeds:
-        numbers = itertools.count()
+def test_a_mutated_foreign_file_converts_or_is_refused(form, times, tmp_path):
+    weights = theirs.leftthomas().state_dict()
+    if form == "safetensors":
+        suffix, whole = ".safetensors", safetensors.torch.save(weights)
+    elif form == "legacy":
+        suffix, whole = ".pth", saved({"state_dict": weights}, _use_new_zipfile_serialization=False)
+    else:
+        suffix, whole = ".pth", saved(weights)
+    numbers = itertools.count()
 
-        def check(content, suffix=suffix, numbers=numbers):
-            path, ours = tmp_path / f"theirs{suffix}", tmp_path / f"{next(numbers)}{suffix}.safetensors"
-            path.write_bytes(content)
-            errors = io.StringIO()
-            with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-                status = convert.main([str(path), "-o", str(ours)])
-            if status == 0:
-                load_generator(ours)
-                ours.unlink()
-            else:
-                assert status == 1
-                assert len(errors.getvalue().splitlines()) == 1
-                assert str(path) in errors.getvalue()
-                assert not ours.exists()
+    def check(content):
+        path, ours = tmp_path / f"theirs{suffix}", tmp_path / f"{next(numbers)}{suffix}.safetensors"
+        path.write_bytes(content)
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            status = convert.main([str(path), "-o", str(ours)])
+        if status == 0:
+            load_generator(ours)
+            ours.unlink()
+        else:
+            assert status == 1
+            assert len(errors.getvalue().splitlines()) == 1
+            assert str(path) in errors.getvalue()
+            assert not ours.exists()
 
-        attack([whole], check, times=times)
+    attack([whole], check, times=times)
 
 
 class Code:

@@ -256,8 +256,9 @@ def test_a_few_lives(desk):
 
 
 @pytest.mark.slow
-def test_many_lives(desk):
-    live(desk, 25, 12)
+@pytest.mark.parametrize(("times", "steps"), [(25, 12)])
+def test_many_lives(desk, times, steps):
+    live(desk, times, steps)
 
 
 # ---------------------------------------------------------------------- hundreds of rounds
@@ -276,11 +277,12 @@ ILLEGAL = [
 
 
 @pytest.mark.slow
-def test_kills_overrides_and_moves_in_many_rounds(tmp_path):
+@pytest.mark.parametrize("times", [ROUNDS])
+def test_kills_overrides_and_moves_in_many_rounds(tmp_path, times):
     """``SRGAN_LIT_ROUNDS`` of them; each is a resume. Counts are printed (pytest -s)."""
     chance, desk = random.Random(0), Desk(tmp_path / "desk")
     run_dir, length, count = None, 0, dict.fromkeys(["killed", "refused", "ended", "moved", "pictures moved"], 0)
-    for _ in range(ROUNDS):
+    for _ in range(times):
         if run_dir is None:
             run_dir, length = desk.new_path(), chance.choice(LENGTHS)
             desk.begin(run_dir, length).kill_at(run_dir, chance.randrange(2, 6))
@@ -328,4 +330,4 @@ def test_kills_overrides_and_moves_in_many_rounds(tmp_path):
             count["ended"] += 1
             run_dir = None
     print(count)
-    assert sum(count[name] for name in ("killed", "refused", "ended")) > 0.9 * ROUNDS
+    assert sum(count[name] for name in ("killed", "refused", "ended")) > 0.9 * times
