@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from helpers.imagemagick import converter
 from srgan_lit import upscale
-from srgan_lit.pictures import bicubic
+from srgan_lit.pictures import bicubic, full_files, rgb8
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -88,3 +88,80 @@ def test_every_kind_of_picture_is_what_imagemagick_sees(suffix: str, mode: str, 
         assert off[visible][:, :3].mean() < (30 if mode == "1" else 3), name
         levels = len(np.unique(result[..., 0]))
         assert levels > 300 if sixteen else levels <= 256, name
+
+
+# What ImageMagick is asked to write: name, and its options. Other encoders' files than Pillow's.
+WRITTEN = {
+    "1 bit.png": ["-colorspace", "Gray", "-threshold", "50%", "-define", "png:bit-depth=1"],
+    "2 bits.png": ["-colorspace", "Gray", "-depth", "2", "-define", "png:bit-depth=2"],
+    "4 bits.png": ["-colorspace", "Gray", "-depth", "4", "-define", "png:bit-depth=4"],
+    "palette.png": ["-colors", "20", "-type", "Palette"],
+    "palette, clear.png": ["-transparent", "black", "-colors", "20", "-type", "PaletteAlpha"],
+    "interlaced.png": ["-interlace", "PNG"],
+    "48 bits.png": ["-depth", "16", "-define", "png:color-type=2", "-define", "png:bit-depth=16"],
+    "64 bits, interlaced.png": ["-alpha", "set", "-channel", "A", "-evaluate", "set", "60%", "-interlace", "PNG",
+                                "-define", "png:color-type=6", "-define", "png:bit-depth=16"],
+    "grey, 16 bits.png": ["-colorspace", "Gray", "-define", "png:color-type=0", "-define", "png:bit-depth=16"],
+    "grey and alpha, 16 bits.png": ["-colorspace", "Gray", "-alpha", "set", "-channel", "A", "-evaluate", "set", "60%",
+                                    "-define", "png:color-type=4", "-define", "png:bit-depth=16"],
+    "lzw.tif": ["-depth", "8", "-compress", "LZW"],
+    "predictor.tif": ["-depth", "8", "-compress", "Zip", "-define", "tiff:predictor=2"],
+    "16 bits, predictor.tif": ["-depth", "16", "-compress", "Zip", "-define", "tiff:predictor=2"],
+    "16 bits, big-endian.tif": ["-depth", "16", "-endian", "MSB", "-compress", "None"],
+    "tiles.tif": ["-depth", "8", "-define", "tiff:tile-geometry=16x16", "-compress", "LZW"],
+    "planes.tif": ["-depth", "8", "-interlace", "Plane", "-compress", "None"],
+    "rows.tif": ["-depth", "8", "-define", "tiff:rows-per-strip=3", "-compress", "RLE"],
+    "fax.tif": ["-colorspace", "Gray", "-threshold", "50%", "-compress", "Group4"],
+    "white is zero.tif": ["-colorspace", "Gray", "-depth", "8", "-define", "quantum:polarity=min-is-white"],
+    "alpha.tif": ["-depth", "8", "-alpha", "set", "-channel", "A", "-evaluate", "set", "60%", "-compress", "LZW"],
+    "baseline.jpg": ["-quality", "95", "-sampling-factor", "1x1"],
+    "progressive.jpg": ["-quality", "95", "-sampling-factor", "1x1", "-interlace", "Plane"],
+    "grey.jpg": ["-quality", "95", "-colorspace", "Gray"],
+    "three.bmp": ["BMP3:"],
+    "run lengths.bmp": ["-colors", "20", "-type", "Palette", "-compress", "RLE", "BMP3:"],
+    "interlaced.gif": ["-colors", "20", "-interlace", "GIF"],
+    "lossless.webp": ["-define", "webp:lossless=true"],
+    "lossless, alpha.webp": ["-alpha", "set", "-channel", "A", "-evaluate", "set", "60%",
+                             "-define", "webp:lossless=true", "-define", "webp:exact=true"],
+}  # fmt: skip
+ORIENTATIONS = {1: "TopLeft", 6: "RightTop", 8: "LeftBottom"}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_imagemagick_writes_is_read_as_it_reads_it(name: str, tmp_path: Path) -> None:
+    picture("RGB", 8).save(tmp_path / "seed.png")
+    program, path = converter(), tmp_path / name
+    *options, last = [*WRITTEN[name], ""]
+    if options and options[-1].endswith(":"):
+        options, last = options[:-1], options[-1]
+    # Noise below 8 bits, so that 16 are told from 8.
+    deep = ["-evaluate", "multiply", "0.97"] if "16" in name or "48" in name or "64" in name else []
+    command = [program, str(tmp_path / "seed.png"), *deep, *options, f"{last}{path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not path.exists():
+        pytest.skip(f"this ImageMagick does not write it: {done.stderr.strip()}")
+    for orientation in ORIENTATIONS if path.suffix in (".tif", ".jpg") else [1]:
+        if orientation > 1 and path.suffix == ".tif":
+            subprocess.run([program, str(path), "-orient", ORIENTATIONS[orientation], str(path)], check=True)
+        elif orientation > 1:
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            with Image.open(path) as image:
+                image.save(path, quality="keep", exif=exif)
+        size = (40, 24) if orientation == 1 else (24, 40)
+        seen = magick(path, size)
+        with full_files.opened(path) as opened:
+            result = opened.frame(0)
+        wide = result.dtype == np.uint16
+        assert wide == bool(deep), name
+        colours, alpha = (result[..., :-1], result[..., -1]) if result.shape[2] in (2, 4) else (result, None)
+        colours = np.broadcast_to(colours, (*colours.shape[:2], 3)).astype(int) * (1 if wide else 257)
+        visible = seen[..., 3] > 0
+        off = np.abs(colours - seen[..., :3].astype(int))[visible].max()
+        assert off <= (3 * 257 if path.suffix == ".jpg" else 0), (name, orientation)
+        if alpha is None:
+            assert (seen[..., 3] == 65535).all()
+            trained_on = rgb8.read_picture(path).pixels.astype(int) * 257
+            assert np.abs(trained_on - seen[..., :3]).max() <= (3 if path.suffix == ".jpg" else 1) * 257, name
+        else:
+            assert np.array_equal(alpha.astype(int) * (1 if wide else 257), seen[..., 3]), (name, orientation)
