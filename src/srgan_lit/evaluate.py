@@ -29,8 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="M",
-        help="name in the box (srgan-upscale --list-models), .safetensors, run directory, .ckpt, or bicubic; the first "
-        "says which pictures are hard",
+        help="name in the box (srgan-upscale --list-models), .safetensors, run directory, .ckpt, auto or bicubic; the "
+        "first says which pictures are hard",
     )
     parser.add_argument(
         "--data",
@@ -150,15 +150,19 @@ def _names(given: dict[str, Path]) -> dict[str, str]:
 def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
     from srgan_lit.model_files import generator_file
-    from srgan_lit.upscaling import bicubic_tensors, engine, upscalers
+    from srgan_lit.upscaling import bicubic_tensors, engine, model_choice, upscalers
 
     chosen = engine.pick_device(device)
     networks: dict[str, Upscaler | None] = {}
     failures = []
     for given, name in names.items():
         try:
-            network = None if generator_file.is_bicubic(given) else generator_file.load_generator(given)
-            networks[name] = network and upscalers.Network(network, device=chosen)
+            if model_choice.is_auto(given):
+                networks[name] = upscalers.Auto(device=chosen)
+            elif generator_file.is_bicubic(given):
+                networks[name] = None
+            else:
+                networks[name] = upscalers.Network(generator_file.load_generator(given), device=chosen)
         except UsageError:
             raise
         except SRGANError as error:
@@ -242,7 +246,7 @@ def run(arguments: argparse.Namespace) -> int:
     columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
     for kind in arguments.degradation:
         degradations.check(kind, "--degradation ")
-    names = _names(_once(arguments.model, "--model", {"bicubic", *box.all_names()}))
+    names = _names(_once(arguments.model, "--model", {"bicubic", "auto", *box.all_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
     test_sets = _sets(arguments, scoring.common_scale(models))
     extra = _extra(arguments)

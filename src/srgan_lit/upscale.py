@@ -1,8 +1,9 @@
 """Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``. In a program: ``srgan_lit.enlarge``."""
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from srgan_lit.upscaling.plan import Job, Plan, plan
 from srgan_lit.upscaling.target_sizes import TargetSize
 
 if TYPE_CHECKING:
-    from srgan_lit.upscaling.engine import Enlarger
+    from srgan_lit.upscaling.engine import Enlarger, Pixels
+    from srgan_lit.upscaling.model_choice import Choice
 
 _LARGE_MEGAPIXELS = 100  # of a result: told before it is made, with how to have less
 _LONG_SECONDS = 60
@@ -50,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        help="name in the box (--list-models), .safetensors, run directory, .ckpt, or bicubic (default: srgan)",
+        help="auto: for each picture everyday or srgan, by its JPEG blocks and noise (default); a name in the box "
+        "(--list-models), .safetensors, run directory, .ckpt, or bicubic",
     )
     sizes = parser.add_argument_group(
         "size", "by the model's own scale (x4), reduced by bicubic to what is asked for; nothing is invented for it"
@@ -155,11 +158,12 @@ def run(arguments: argparse.Namespace) -> int:
         max_side=arguments.max_side,
         megapixels=arguments.megapixels,
     )
-    enlarger = _enlarger(arguments) if arguments.output is None and not size else None  # whose scale is in the names
+    models = _Models(arguments)
+    named_by_scale = arguments.output is None and not size
     planned = plan(
         arguments.inputs,
         arguments.output,
-        addition=_addition(arguments, size, enlarger),
+        addition=_addition(arguments, size, models.typical().scale if named_by_scale else None),
         suffix=f".{arguments.format}" if arguments.format else None,
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
@@ -168,16 +172,15 @@ def run(arguments: argparse.Namespace) -> int:
     failures = planned.failures
     done = 0
     if planned.jobs:
-        enlarger = enlarger or _enlarger(arguments)
-        pixels = _survey(planned, enlarger, size, max_pixels=int(arguments.max_megapixels * 1e6))
+        pixels = _survey(planned, models.typical(), size, max_pixels=int(arguments.max_megapixels * 1e6))
         with Progress(sum(pixels.values()), unit="px") as progress:
             for number, job in enumerate(planned.jobs, start=1):
                 progress.at(f"{job.source.name} ({number} of {len(planned.jobs)})")
                 try:
                     if job.video:
-                        _do_video(job, enlarger, arguments, size)
+                        _do_video(job, models, arguments, size)
                     else:
-                        _do(job, enlarger, arguments, size, progress)
+                        _do(job, models, arguments, size, progress)
                     done += 1
                 except (SRGANError, OSError, MemoryError) as error:
                     if arguments.debug:
@@ -187,6 +190,10 @@ def run(arguments: argparse.Namespace) -> int:
                     )
     for failure in failures:
         command_line.complain(failure)
+    if models.choices:
+        from srgan_lit.upscaling import model_choice
+
+        command_line.complain(model_choice.said(models.choices))
     if planned.passed_over:
         count = len(planned.passed_over)
         command_line.complain(
@@ -199,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _addition(arguments: argparse.Namespace, size: TargetSize, enlarger: "Enlarger | None") -> str:
+def _addition(arguments: argparse.Namespace, size: TargetSize, scale: int | None) -> str:
     """What is put after the name of each result."""
     if arguments.suffix is not None:
         if "/" in arguments.suffix or "\\" in arguments.suffix or "\0" in arguments.suffix:
@@ -207,8 +214,8 @@ def _addition(arguments: argparse.Namespace, size: TargetSize, enlarger: "Enlarg
         return str(arguments.suffix)
     if arguments.output is not None:
         return ""
-    if enlarger is not None:
-        return f"_x{enlarger.scale}"
+    if scale is not None:
+        return f"_x{scale}"
     return f"_x{size.scale:g}" if size == TargetSize(scale=size.scale) else "_large"
 
 
@@ -272,26 +279,56 @@ def _trial(enlarger: "Enlarger") -> float:
     return engine.seconds_per_pixel(enlarger)
 
 
-def _enlarger(arguments: argparse.Namespace) -> "Enlarger":
-    from srgan_lit.common import cpu_instructions
-    from srgan_lit.upscaling import engine, named_models
+class _Models:
+    """The model that was asked for, or for each picture the one that suits it; each is made ready once.
 
-    device = engine.pick_device(arguments.device)
-    if device.type == "cpu" and cpu_instructions.emulates(engine.PRECISIONS[arguments.precision]):
-        command_line.complain(
-            f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster"
+    Attributes:
+        choices: of ``auto``, by the picture's path.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        from srgan_lit.upscaling import model_choice
+
+        self._arguments = arguments
+        self._auto = arguments.model is None or model_choice.is_auto(arguments.model)
+        self._enlarger = functools.cache(self._ready)
+        self.choices: dict[Path, Choice] = {}
+
+    def typical(self) -> "Enlarger":
+        """One that has the scale of all, and is the slowest of them."""
+        from srgan_lit.upscaling import model_choice
+
+        return self._enlarger(model_choice.CLEAN if self._auto else None)
+
+    def for_picture(self, source: Path, pixels: Callable[[], "Pixels"]) -> "Enlarger":
+        """The one for a file; ``pixels`` gives its first frame (H, W, C)."""
+        from srgan_lit.upscaling import model_choice
+
+        if not self._auto:
+            return self._enlarger(None)
+        self.choices[source] = model_choice.for_pixels(pixels())
+        return self._enlarger(self.choices[source].name)
+
+    def _ready(self, boxed: str | None) -> "Enlarger":
+        from srgan_lit.common import cpu_instructions
+        from srgan_lit.model_files import box
+        from srgan_lit.upscaling import engine, named_models
+
+        arguments, device = self._arguments, engine.pick_device(self._arguments.device)
+        if device.type == "cpu" and cpu_instructions.emulates(engine.PRECISIONS[arguments.precision]):
+            command_line.complain(
+                f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster"
+            )
+        return engine.Enlarger(
+            named_models.load(box.path_of(boxed) if boxed else arguments.model, fidelity=arguments.fidelity),
+            device=device,
+            precision=arguments.precision,
+            match_input=arguments.match_input,
+            self_ensemble=arguments.self_ensemble,
         )
-    generator = named_models.load(arguments.model or named_models.default_file(), fidelity=arguments.fidelity)
-    return engine.Enlarger(
-        generator,
-        device=device,
-        precision=arguments.precision,
-        match_input=arguments.match_input,
-        self_ensemble=arguments.self_ensemble,
-    )
 
 
-def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace, size: TargetSize, progress: Progress) -> None:
+def _do(job: Job, models: _Models, arguments: argparse.Namespace, size: TargetSize, progress: Progress) -> None:
     from srgan_lit.pictures import full_files
     from srgan_lit.upscaling import picture_frames
 
@@ -299,7 +336,7 @@ def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace, size: Tar
     with full_files.opened(job.source, max_pixels=int(arguments.max_megapixels * 1e6)) as opened:
         frames = picture_frames.frames(
             opened,
-            enlarger,
+            models.for_picture(job.source, lambda: opened.frame(0)),
             job.target.suffix.lower(),
             size=size,
             lossless=arguments.lossless,
@@ -313,13 +350,17 @@ def _do(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace, size: Tar
             command_line.complain(f"{job.target}: {lost}")
 
 
-def _do_video(job: Job, enlarger: "Enlarger", arguments: argparse.Namespace, size: TargetSize) -> None:
+def _do_video(job: Job, models: _Models, arguments: argparse.Namespace, size: TargetSize) -> None:
     import numpy as np
     from numpy.typing import NDArray
 
     from srgan_lit.upscaling import engine
 
+    enlarger: Enlarger | None = None
+
     def enlarged(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        nonlocal enlarger
+        enlarger = enlarger or models.for_picture(job.source, lambda: pixels)
         height, width = size.of(*pixels.shape[:2], own_scale=enlarger.scale)
         even = max(height // 2 * 2, 2), max(width // 2 * 2, 2)  # chroma is kept for pixels two by two
         return np.concatenate(list(engine.bands(pixels, enlarger, size=even, tile=arguments.tile)))

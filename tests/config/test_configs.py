@@ -225,7 +225,8 @@ def test_help_lists_every_group_and_key_with_its_comment():
     text = train("--help").stdout
     composed_keys = {line.split(":")[0].strip() for line in text.splitlines() if ": " in line}
     assert {"iterations", "learning_rate", "perceptual", "batch_size", "seed", "precision", "blocks"} <= composed_keys
-    assert "  experiment  demo, fast, photo_srgan, photo_srresnet, srgan, srresnet" in text
+    assert f"  experiment  {', '.join(EXPERIMENTS)}" in text
+    assert "photo_everyday" in EXPERIMENTS
     assert "the paper's" in text
 
 

@@ -115,6 +115,22 @@ def test_a_result_is_as_large_as_was_asked_for(
         assert image.size == size
 
 
+def test_the_automatic_model_is_what_the_command_takes_and_is_said(server: Server, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 12, (32, 40, 3))
+    noisy = np.clip(drawn(32, 40) * 0.5 + 60 + noise, 0, 255).astype(np.uint8)
+    content = encoded(Image.fromarray(noisy))
+    (tmp_path / "a.png").write_bytes(content)
+    assert srgan_lit.upscale.main([str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
+    code, job = server.send(content, name="a.png", model="auto")
+    assert code == 201
+    assert re.fullmatch(r"everyday: noise of \d+\.\d levels", server.finished(job["id"])["choice"])
+    assert server.ask("GET", f"/jobs/{job['id']}/result")[2] == (tmp_path / "out" / "a.png").read_bytes()
+    code, job = server.send(SMALL, name="b.png", model=server.model)
+    assert server.finished(job["id"])["choice"] == ""
+    blended = server.enlarged(content, name="a.png", model="auto", fidelity="0.5")[1]
+    assert blended == server.enlarged(content, name="a.png", model="everyday", fidelity="0.5")[1]
+
+
 def test_more_than_the_model_makes_is_refused(server: Server) -> None:
     _, job = server.send(SMALL, model=server.model, scale="5")
     assert "5 times 30x20 pixels is more than this model makes" in server.finished(job["id"])["error"]
@@ -153,6 +169,9 @@ def test_models_are_called_as_people_would(tmp_path: Path, server: Server) -> No
         f"{dated} ({runs[1]})",
         f"{dated}, generator.safetensors",
         "Plain: no network (bicubic)",
+        "Automatic: looks at the picture",
+        "Everyday: takes JPEG blocks and noise away (everyday)",
+        "Everyday and faithful: takes blocks and noise away, adds nothing (everyday-faithful)",
         "Crisp: adds texture (srgan)",
         "Faithful: adds nothing and is softer (srresnet)",
         "Crisp, faster (srgan-fast)",

@@ -21,18 +21,32 @@ class Boxed:
         alias: another name, by what it does.
         label: in a few words.
         take_when: in a sentence.
+        began_as: the generator in the box that the adversarial training began with; "" for one without.
     """
 
     alias: str
     label: str
     take_when: str
+    began_as: str = ""
 
 
 GENERATORS = {
+    "everyday": Boxed(
+        alias="cleaning",
+        label="Everyday: takes JPEG blocks and noise away",
+        take_when="the picture is as people have them: a JPEG from the web or a phone, noisy, a scan",
+        began_as="everyday-faithful",
+    ),
+    "everyday-faithful": Boxed(
+        alias="cleaning-faithful",
+        label="Everyday and faithful: takes blocks and noise away, adds nothing",
+        take_when="as everyday, where nothing may be invented: smoother",
+    ),
     "srgan": Boxed(
         alias="crisp",
         label="Crisp: adds texture",
         take_when="the picture is clean and should look crisp: detail is invented where it was lost",
+        began_as="srresnet",
     ),
     "srresnet": Boxed(
         alias="faithful",
@@ -40,7 +54,10 @@ GENERATORS = {
         take_when="every pixel should be as near to the truth as can be: smooth, the highest PSNR",
     ),
     "srgan-fast": Boxed(
-        alias="crisp-fast", label="Crisp, faster", take_when="as srgan, where time matters more: 5 blocks, not 16"
+        alias="crisp-fast",
+        label="Crisp, faster",
+        take_when="as srgan, where time matters more: 5 blocks, not 16",
+        began_as="srresnet-fast",
     ),
     "srresnet-fast": Boxed(
         alias="faithful-fast",

@@ -347,9 +347,8 @@ def load_generator(
 def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Generator | Ranged:
     """Return a generator between a SRGAN and the SRResNet that it began as: their weights, interpolated.
 
-    The SRResNet is the file beside the model's that is called as it is with ``srgan`` replaced by ``srresnet``,
-    or ``srresnet.safetensors``: so both bundled models and run directories hold a pair. (Wang et al. 2018, ESRGAN,
-    section 3.4, "network interpolation".)
+    The SRResNet of a model in the box is named in ``box``; that of a run directory or of a file is
+    ``srresnet.safetensors`` beside it. (Wang et al. 2018, ESRGAN, section 3.4, "network interpolation".)
 
     Args:
         name_or_path: the SRGAN, as for ``load_generator``.
@@ -359,10 +358,12 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
         SRGANError: there is no SRResNet beside it, or it has another shape.
     """
     path = find_model(name_or_path)
-    partners = [path.with_name(path.name.replace("srgan", "srresnet")), path.with_name("srresnet.safetensors")]
-    partner = next((file for file in partners if file != path and file.is_file()), None)
-    if partner is None:
-        raise SRGANError(f"{path}: no {partners[-1].name} beside it, which --fidelity needs to blend with")
+    began_as = box.GENERATORS[path.stem].began_as if path.parent == box.FOLDER else "srresnet"
+    partner = path.with_name(f"{began_as}.safetensors")
+    if not began_as:
+        raise SRGANError(f"{path.stem} began as nothing else: --fidelity has nothing to blend it with")
+    if partner == path or not partner.is_file():
+        raise SRGANError(f"{path}: no {partner.name} beside it, which --fidelity needs to blend with")
     perceptual, faithful = load_generator(path), load_generator(partner)
     if isinstance(perceptual, Ranged) or isinstance(faithful, Ranged):
         raise SRGANError(f"{path}: converted from another project with ranges of its own; such cannot be blended")

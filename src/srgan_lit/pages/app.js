@@ -154,7 +154,8 @@ function enlarge(file) {
     download.hidden = false;
     [figure.dataset.width, figure.dataset.height] = [wide, high];
     const shown = frames > 1 ? `; the first of ${frames} frames is shown` : "";
-    say(`${width} × ${height} to ${wide} × ${high} in ${status.seconds} s${shown}`);
+    const by = status.choice ? `; by ${status.choice}` : "";
+    say(`${width} × ${height} to ${wide} × ${high} in ${status.seconds} s${by}${shown}`);
     find(".result").hidden = false;
     comparison(figure);
     end();

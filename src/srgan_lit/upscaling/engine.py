@@ -17,11 +17,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.model_files import box
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic_bands
 from srgan_lit.pictures import pil_arrays as pixels_
-from srgan_lit.upscaling import bicubic_tensors, named_models, tiling
+from srgan_lit.upscaling import bicubic_tensors, model_choice, named_models, tiling
 from srgan_lit.upscaling.fast_generator import accelerate
 from srgan_lit.upscaling.target_sizes import TargetSize
 
@@ -277,8 +278,9 @@ def enlarge(
             become RGB); an array (H, W) or (H, W, C), C from 1 to 4; or a tensor (C, H, W) or (B, C, H, W).
             Arrays and tensors are uint8, uint16, or floating point in [0, 1]. Channels are grey; grey and
             alpha; RGB; RGB and alpha.
-        generator: from ``load_generator``; or what it takes, or ``bicubic``; None for the default. A name or a path is
-            read from the disk each time: load it once for many images.
+        generator: from ``load_generator``; or what it takes, or ``bicubic``; ``auto`` or None for ``everyday`` or
+            ``srgan``, by the image, of a batch by its first. A name or a path is read from the disk each time: load it
+            once for many images.
         size: of the result; see ``TargetSize``.
         fidelity: 0 to 1, blends the weights with those of the SRResNet that the model began as (1 is the SRResNet).
             ``generator`` must then be a name or a path.
@@ -297,6 +299,8 @@ def enlarge(
         SRGANError: no such generator, or the result is to be larger than it makes.
     """
     one = _checked_kind(image)
+    if generator is None or model_choice.is_auto(generator):
+        generator = box.path_of(model_choice.for_pixels(one[0]).name)
     network = _loaded(generator, fidelity)
     weights = () if isinstance(network, bicubic_tensors.Bicubic) else network.parameters()
     first = next(iter(weights), None)
@@ -323,10 +327,10 @@ def enlarge(
 
 
 def _loaded(
-    generator: Generator | Ranged | bicubic_tensors.Bicubic | str | os.PathLike[str] | None, fidelity: float | None
+    generator: Generator | Ranged | bicubic_tensors.Bicubic | str | os.PathLike[str], fidelity: float | None
 ) -> Generator | Ranged | bicubic_tensors.Bicubic:
-    if generator is None or isinstance(generator, str | os.PathLike):
-        return named_models.load(named_models.default_file() if generator is None else generator, fidelity=fidelity)
+    if isinstance(generator, str | os.PathLike):
+        return named_models.load(generator, fidelity=fidelity)
     if fidelity is not None:
         raise UsageError("fidelity blends two files' weights: give the model as a name or a path")
     if not isinstance(generator, Generator | Ranged | bicubic_tensors.Bicubic):

@@ -1,20 +1,12 @@
 """What enlarges, by its name: a generator that is loaded and perhaps blended, or bicubic."""
 
 import os
-from pathlib import Path
 
 from srgan_lit.common.errors import UsageError
-from srgan_lit.model_files import box, generator_file
+from srgan_lit.model_files import generator_file
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.upscaling import bicubic_tensors
-
-DEFAULT = "srgan"
-
-
-def default_file() -> Path:
-    """That of ``DEFAULT``: a folder here that is called likewise is not meant."""
-    return box.path_of(DEFAULT)
 
 
 def load(

@@ -1,5 +1,6 @@
 """What scoring takes: anything that turns LR pixels into SR pixels. No files, no command line."""
 
+import functools
 from typing import Protocol
 
 import numpy as np
@@ -7,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.model_files import box, generator_file
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.upscaling import engine
+from srgan_lit.upscaling import engine, model_choice
 
 
 class Upscaler(Protocol):
@@ -21,6 +23,22 @@ class Upscaler(Protocol):
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return ``sr`` for ``lr``."""
+
+
+class Auto:
+    """``--model auto``: for each picture the generator of the box that suits it."""
+
+    scale = 4
+
+    def __init__(self, *, device: str | torch.device) -> None:
+        self._network = functools.cache(
+            lambda name: Network(generator_file.load_generator(box.path_of(name)), device=device)
+        )
+
+    def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return ``sr`` (4h, 4w, 3) uint8; raises as ``Network`` does."""
+        sr: NDArray[np.uint8] = self._network(model_choice.for_pixels(lr).name)(lr)
+        return sr
 
 
 class Network:

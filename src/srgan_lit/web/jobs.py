@@ -66,6 +66,7 @@ class Job:
     error: str = ""
     progress: float = 0.0  # 0 to 1
     facts: dict[str, int] = field(default_factory=dict)  # of the input width, height, frames; scale; result's bytes
+    choice: str = ""  # of the automatic model: which, and why
     started: float = 0.0
     seconds: float = 0.0
     cancelled: bool = False

@@ -258,6 +258,7 @@ def _status(job: Job, jobs: Jobs) -> dict[str, object]:
         "seconds_left": None if left is None else round(left),
         "error": job.error,
         **job.facts,
+        "choice": job.choice,
         "seconds": round(job.seconds, 1),
         "name": _result_name(job) if job.state == "done" else "",
     }

@@ -11,7 +11,7 @@ from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files import box
 from srgan_lit.pictures import full_files
 from srgan_lit.pictures.full_files import Frame, Pixels
-from srgan_lit.upscaling import engine, named_models, picture_frames
+from srgan_lit.upscaling import engine, model_choice, named_models, picture_frames
 from srgan_lit.upscaling.target_sizes import TargetSize
 from srgan_lit.web.jobs import Job, Options
 from srgan_lit.web.preview import Preview
@@ -39,16 +39,16 @@ class Work:
 
     def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
         picked = engine.pick_device(device)
-        ours = [named_models.DEFAULT, *box.GENERATORS]
         # A folder here that is called like a model of ours is meant only where it was given.
-        files: dict[str, str | Path] = {name: box.path_of(name) for name in ours}
+        files: dict[str, str | Path] = {name: box.path_of(name) for name in box.GENERATORS}
         files |= {name: name for name in models}
         self.models: dict[str, Offer] = {}
-        for name in dict.fromkeys([*models, *ours]):
+        for name in dict.fromkeys([*models, model_choice.AUTO, *box.GENERATORS]):
             label = _label(name)
             if any(label == other.label for other in self.models.values()):
                 label = f"{label} ({name})"
-            self.models[name] = Offer(label=label, blends=_blends(files[name]))
+            blends = name == model_choice.AUTO or _blends(files[name])
+            self.models[name] = Offer(label=label, blends=blends)
         self.max_pixels = max_pixels
 
         @functools.lru_cache(maxsize=4)
@@ -79,7 +79,12 @@ class Work:
             Cancelled: nobody waits for it any more.
         """
         size = job.options.size
-        enlarger = self._enlarger(dataclasses.replace(job.options, size=TargetSize()))
+        options = dataclasses.replace(job.options, size=TargetSize())
+        if options.model == model_choice.AUTO:
+            choice = model_choice.for_file(job.source, max_pixels=self.max_pixels)
+            options = dataclasses.replace(options, model=choice.name)
+            job.choice = f"{choice.name}: {choice.why}"
+        enlarger = self._enlarger(options)
         current = area = done = total = 0
 
         def begin(number: int, pixels: Pixels) -> None:
@@ -116,6 +121,8 @@ def _label(name: str) -> str:
     path = Path(name)
     if boxed := box.name_of(name):
         return f"{box.GENERATORS[boxed].label} ({boxed})"
+    if name == model_choice.AUTO:
+        return "Automatic: looks at the picture"
     if name == "bicubic":
         return "Plain: no network (bicubic)"
     if path.is_file() and path.stem in ("generator", "srresnet", "last") and path.parent.name:

@@ -1,0 +1,77 @@
+"""What happened to a picture before, measured from its pixels alone: JPEG's blocks, and noise. No files, no torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIDE = 1024  # pixels: of a larger picture the middle is measured
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as JPEG has it
+_STEEPEST = 30.0  # levels: an outline counts no more than that
+_CELL = 8  # pixels, of JPEG's blocks and of the cells whose noise is measured
+_CALM = 0.1  # the share of cells, the calmest, that noise is measured in
+_DARK, _BRIGHT = 15, 240  # levels: noise is cut off beyond
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What was measured; levels are of 255.
+
+    Attributes:
+        block_step: how much higher the steps are every eighth pixel than elsewhere, in levels. 1 in JPEG of quality
+            90, 5 at 50, below 0.5 where there was no JPEG (medians of 46 photographs).
+        block_ratio: the same as a ratio. 1 where there was none.
+        noise: standard deviation in levels, of the calmest tenth. Two thirds of that of white noise; texture without
+            any calm place counts too. JPEG takes it away.
+    """
+
+    block_step: float
+    block_ratio: float
+    noise: float
+
+
+def measure(pixels: NDArray[Any]) -> Condition:
+    """The condition of a picture (H, W, C): uint8, uint16 or floating point in [0, 1], C being 1 to 4."""
+    luma = _luma(pixels)
+    across, down = _blocks(luma), _blocks(luma.T)
+    return Condition(block_step=min(across[0], down[0]), block_ratio=min(across[1], down[1]), noise=_noise(luma))
+
+
+def _luma(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """(H, W) in [0, 255], of the middle."""
+    top, left = (max(0, (side - _SIDE) // 2) for side in pixels.shape[:2])
+    middle = pixels[top : top + _SIDE, left : left + _SIDE]
+    levels = {np.dtype(np.uint8): 1.0, np.dtype(np.uint16): 255 / 65535}.get(pixels.dtype, 255.0)
+    colours = middle.astype(np.float32) * np.float32(levels)
+    return np.asarray(colours[:, :, :3] @ _LUMA if pixels.shape[2] >= 3 else colours[:, :, 0], dtype=np.float32)
+
+
+def _blocks(luma: NDArray[np.float32]) -> tuple[float, float]:
+    """Steps between columns at the phase of eight where they are highest, beyond the median phase: difference, ratio.
+
+    A step is a third difference, which a slope has not. The picture may have been cut: any phase may be JPEG's.
+    """
+    steps = np.abs(luma[:, :-3] - 3 * luma[:, 1:-2] + 3 * luma[:, 2:-1] - luma[:, 3:])
+    whole = steps.shape[1] // _CELL * _CELL
+    if not whole or not len(steps):
+        return 0.0, 1.0
+    phases = np.minimum(steps[:, :whole], _STEEPEST).mean(axis=0).reshape(-1, _CELL).mean(axis=0)
+    highest, usual = float(phases.max()), float(np.median(phases))
+    return highest - usual, highest / usual if usual else 1.0 if not highest else np.inf
+
+
+def _noise(luma: NDArray[np.float32]) -> float:
+    """As Immerkaer 1996 ("Fast Noise Variance Estimation"), of the calmest cells, neither dark nor bright."""
+    columns = luma[:, :-2] - 2 * luma[:, 1:-1] + luma[:, 2:]
+    laplacian = np.abs(columns[:-2] - 2 * columns[1:-1] + columns[2:])
+    rows, width = (side // _CELL * _CELL for side in laplacian.shape)
+    if not (rows and width):
+        return 0.0
+
+    def cells(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return values[:rows, :width].reshape(rows // _CELL, _CELL, width // _CELL, _CELL).mean(axis=(1, 3))
+
+    deviations, means = cells(laplacian) * np.sqrt(np.pi / 2) / 6, cells(luma[1:-1, 1:-1])
+    usable = (means > _DARK) & (means < _BRIGHT)
+    return float(np.quantile(deviations[usable] if usable.any() else deviations, _CALM))
