@@ -1,7 +1,10 @@
 """TIFFs of every orientation, compression, mode and depth, read as upright pixels by all that reads pictures."""
 
+import struct
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -172,6 +175,62 @@ def test_training_and_prepare_see_every_tiff_upright(files: tuple[Path, dict[str
     assert not cache.bad
     for at, name in enumerate(cache.names):
         assert np.array_equal(cache.hr(at)[..., 0], expected[name]), name
+
+
+def with_exif(png: bytes, orientation: int) -> bytes:
+    """A PNG with the chunk eXIf right behind its header."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    content = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return png[:33] + chunk + png[33:]
+
+
+def exif_files(folder: Path) -> dict[str, np.ndarray]:
+    """PNG, WebP, JPEG and AVIF of every orientation, in the modes and depths that they have."""
+    expected: dict[str, np.ndarray] = {}
+    lossless = {"lossless": True, "exact": True}
+    for orientation in PLACES:
+        for channels, bits in ((1, 8), (2, 8), (3, 8), (4, 8), (1, 16), (2, 16), (3, 16), (4, 16)):
+            upright = picture(channels, bits)
+            kept = np.ascontiguousarray(stored(upright, orientation))
+            name = f"{orientation} {channels}x{bits}.png"
+            (folder / name).write_bytes(with_exif(imagecodecs.png_encode(kept), orientation))
+            expected[name] = upright
+            kinds = {
+                "lossless.webp": (lossless, (3, 4)),
+                "jpeg.jpg": ({"quality": 100, "subsampling": 0}, (1, 3)),
+                "no jpeg.avif": ({"quality": 100, "subsampling": "4:4:4"}, (3, 4)),
+            }
+            for kind, (options, possible) in kinds.items():
+                if bits == 8 and channels in possible:
+                    exif = Image.Exif()  # Pillow takes the orientation out of it when it saves AVIF
+                    exif[274] = orientation
+                    name = f"{orientation} {channels} {kind}"
+                    Image.fromarray(kept).save(folder / name, exif=exif, **options)
+                    expected[name] = upright
+    return expected
+
+
+def test_other_formats_are_seen_upright_in_every_mode_and_depth(tmp_path: Path) -> None:
+    """By ``upscale``, and by training, which lays over white what is transparent and keeps eight bits."""
+    wrong = []
+    for name, upright in exif_files(tmp_path).items():
+        with full_files.opened(tmp_path / name) as opened:
+            seen = opened.frame(0)
+        shown = upright if upright.ndim == 3 else upright[..., None]
+        wrong.append(
+            difference(seen, shown, name) or (f"{name}: {seen.dtype}" if seen.dtype != upright.dtype else None)
+        )
+        eight = shown // 257 if shown.dtype == np.uint16 else shown
+        alpha = eight[..., -1:] / 255 if eight.shape[2] in (2, 4) else np.ones((HEIGHT, WIDTH, 1))
+        colours = eight[..., :1] if eight.shape[2] < 3 else eight[..., :3]
+        laid = np.broadcast_to(colours * alpha + 255 * (1 - alpha), (HEIGHT, WIDTH, 3))
+        trained_on = rgb8.read_picture(tmp_path / name).pixels
+        off = np.abs(trained_on - laid).max() if trained_on.shape == laid.shape else 999
+        wrong.append(f"{name}: training is off by {off}" if off > (10 if "jpeg" in name else 2) else None)
+    assert len(wrong) > 200
+    assert not [each for each in wrong if each]
 
 
 def test_each_page_has_an_orientation_of_its_own(tmp_path: Path) -> None:
