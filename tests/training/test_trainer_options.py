@@ -1,6 +1,7 @@
 """What a configuration passes to Lightning's Trainer: each argument reaches it, and what may not is refused by name."""
 
 import csv
+import dataclasses
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from helpers.tiny_runs import BOTH, TINY
 from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.model_files.generator_file import read_metadata
 from srgan_lit.training import build, run
+from srgan_lit.training.networks_apart import NetworksApart
 
 
 def composed(run_dir, *overrides):
@@ -82,7 +84,11 @@ def test_the_strategy_is_that_of_the_key(tmp_path):
     plain = strategy("trainer.strategy=ddp")
     assert type(plain) is DDPStrategy
     assert not plain._ddp_kwargs
-    assert isinstance(strategy(), DDPStrategy)
+    assert type(strategy()) is NetworksApart
+    assert not strategy()._ddp_kwargs["find_unused_parameters"]
+    config = composed(tmp_path, "trainer=ddp", "trainer.accelerator=cpu")
+    own = dataclasses.replace(config, model=dataclasses.replace(config.model, name="own"))
+    assert build.trainer(own).strategy._ddp_kwargs["find_unused_parameters"], "not all of its weights may take part"
 
 
 REFUSED = {

@@ -36,6 +36,7 @@ from srgan_lit.training.callbacks.progress_bar import IterationBar
 from srgan_lit.training.callbacks.stop_on_divergence import StopWhenDiverged
 from srgan_lit.training.float16_scalers import OPTIMIZERS, ScalerPerOptimizer
 from srgan_lit.training.module import SRGANModule
+from srgan_lit.training.networks_apart import NetworksApart
 from srgan_lit.training.run_files import ContinuedCSVLogger, RunCheckpoints, WholeCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -189,9 +190,10 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
         plugins.append(ScalerPerOptimizer("cuda", OPTIMIZERS))
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopOnSignal`` does, and into the run directory
-    strategy = where.strategy
+    strategy: Any = where.strategy
     if strategy == "auto" and where.devices * where.num_nodes > 1:
-        strategy = "ddp_find_unused_parameters_true"  # of two networks, each update uses one
+        # A network of one's own may have weights that do not take part.
+        strategy = NetworksApart(find_unused_parameters=config.model.name == architectures.OWN)
     trainer_options.set_tf32(where)
     made = L.Trainer(
         accelerator=where.accelerator,

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor
 
 OPTIMIZERS = ("pretrain", "generator", "discriminator")
 
@@ -29,10 +30,11 @@ class ScalerPerOptimizer(MixedPrecision):
         """Scale by the scaler of the optimizer ``name`` from now on."""
         self.scaler = self.scalers[name]
 
-    @property
-    def smallest_scale(self) -> float:
-        """Of all scalers. Below 1 the gradients themselves are too large, not their scale."""
-        return min(scaler.get_scale() for scaler in self.scalers.values())
+    def below_one(self) -> Tensor | bool:
+        """Whether a scale has fallen below 1, said on the device: then the gradients are too large, not their scale."""
+        scales = [scaler._get_scale_async() for scaler in self.scalers.values()]  # None where nothing was scaled yet
+        begun = [scale for scale in scales if scale is not None]
+        return torch.stack(begun).min() < 1 if begun else False
 
     def optimizer_step(  # type: ignore[override]
         self, optimizer: Any, model: Any, closure: Callable[[], Any], **kwargs: Any

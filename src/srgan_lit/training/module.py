@@ -17,7 +17,6 @@ from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -32,10 +31,11 @@ from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, tensors
-from srgan_lit.training import float16_scalers, recipe, schedules
+from srgan_lit.training import float16_scalers, recipe, schedules, updates
 from srgan_lit.training.feature_loss import LPIPS, FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 from srgan_lit.training.images_per_second import Speed
+from srgan_lit.training.networks_apart import NetworksApart
 from srgan_lit.training.schedules import scheduler
 from srgan_lit.upscaling import engine, tiling
 
@@ -136,8 +136,9 @@ class SRGANModule(L.LightningModule):
         self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
         self._enlarger: engine.Enlarger | None = None  # while whole pictures are enlarged
         self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
-        self.skipped = self.skipped_in_a_row = 0
-        self._finite = True  # every gradient of this iteration
+        self.read: dict[str, float] = {}  # ``values`` and skips, as the host last read them
+        self._skips = updates.Skips()
+        self._finite: Tensor | None = None  # whether every gradient of this iteration is, known to the device
         self._rates: dict[str, float] = {}  # that this iteration uses
         self._speed = Speed()
         self.train()
@@ -236,8 +237,8 @@ class SRGANModule(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One iteration, of the whole batch or of its parts one after another."""
-        self.values, self._finite = {}, True
-        before = [buffer.clone() for buffer in self.buffers()]  # statistics of BatchNorm: a few kilobytes
+        self.values, self._finite = {}, None
+        before = updates.Kept(self.generator, self.discriminator if self.phase == ADVERSARIAL else None)
         count = self.optimization.accumulate
         parts = list(zip(batch["lr"].chunk(count), batch["hr"].chunk(count), strict=True))
         if self.phase == PRETRAIN:
@@ -250,12 +251,30 @@ class SRGANModule(L.LightningModule):
         else:  # a second forward: the graphs of all parts cannot wait for the discriminator's update
             self.update("discriminator", (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts))
             self.update("generator", (self.generator_loss(self.generator(lr), hr) for lr, hr in parts))
-        if not self._finite:
-            torch._foreach_copy_(list(self.buffers()), before)
-        self.skipped += not self._finite
-        self.skipped_in_a_row = 0 if self._finite else self.skipped_in_a_row + self._alarming()
-        if self.ema is not None and self._finite:
-            self.ema.update_parameters(self.generator)
+        finite = self._finite
+        assert finite is not None
+        spoilt = finite.logical_not()
+        before.restore(spoilt)
+        self._skips.count(spoilt, self._alarming())
+        if self.ema is not None:
+            updates.average(self.ema, self.generator, decay=self.optimization.ema, finite=finite)
+        if self._trainer is not None and self.line_is_due(self.global_step):
+            self.read_values()
+
+    @property
+    def skipped(self) -> int:
+        """Iterations of the run that were left out; reading it waits for the device, as of ``skipped_in_a_row``."""
+        return self._skips.total
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """Those since the last good one, unless a float16 scaler was looking for its scale."""
+        return self._skips.in_a_row
+
+    def read_values(self) -> None:
+        """Take ``values`` and ``skipped`` to ``read`` as numbers, waiting for the device once."""
+        numbers = torch.cat([value.float().reshape(1) for value in self.values.values()]).tolist()
+        self.read = dict(zip(self.values, numbers, strict=True)) | {"skipped": float(self.skipped)}
 
     def generated(self, lr: Tensor) -> Tensor:
         """The generator's crops, without a graph."""
@@ -312,6 +331,7 @@ class SRGANModule(L.LightningModule):
         Each part is asked for when the one before has gone backward, so that only one graph lives at a time.
         """
         self._updating = name
+        network = "discriminator" if name == "discriminator" else "generator"
         index, count = self._names.index(name), self.optimization.accumulate
         optimizers: Any = self.optimizers()
         optimizer: LightningOptimizer = optimizers[index] if isinstance(optimizers, list) else optimizers
@@ -319,12 +339,14 @@ class SRGANModule(L.LightningModule):
             self.trainer.precision_plugin.use(name)
         optimizer.zero_grad()
         strategy = self.trainer.strategy
+        if isinstance(strategy, NetworksApart):
+            strategy.use(network)
         for number, (loss, values) in enumerate(parts, start=1):
             alone: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
             if number < count and isinstance(strategy, ParallelStrategy):
                 alone = strategy.block_backward_sync()  # processes exchange gradients once, after the last part
             with alone:
-                self.manual_backward(loss / count)
+                self.manual_backward(loss / count if count > 1 else loss)
             self.report(values)
         if name == "discriminator":
             # Through the precision plugin like the other, but past the counter of global_step.
@@ -337,28 +359,23 @@ class SRGANModule(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Measure the gradient, unscaled by now and the mean of all processes; clip it; skip a step that is not finite.
 
-        Fused Adam leaves its step out where ``found_inf`` is set, which is how torch's GradScaler does it too;
-        the step still counts as an iteration.
+        A step that is skipped still counts as an iteration.
         """
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = get_total_norm(gradients)
-        finite = bool(torch.isfinite(norm))
-        if self.optimization.clip_gradients and finite:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            clip_grads_with_norm_(parameters, self.optimization.clip_gradients, norm)
-        optimizer.found_inf = torch.tensor(float(not finite), dtype=torch.float32, device=norm.device)  # type: ignore[attr-defined]
-        self._finite &= finite
+        norm, finite = updates.leave_out_unless_finite(optimizer, clip=self.optimization.clip_gradients)
+        self._finite = finite if self._finite is None else self._finite & finite
         self.values["gradient_norm_" + self._updating.replace(PRETRAIN, "generator")] = norm
 
-    def _alarming(self) -> bool:
+    def _alarming(self) -> Tensor | bool:
         """Whether a gradient that is not finite is more than a float16 scaler finding its scale."""
-        plugin = self.trainer.precision_plugin
-        return not isinstance(plugin, ScalerPerOptimizer) or plugin.smallest_scale < 1
+        plugin = self._trainer.precision_plugin if self._trainer else None
+        return plugin.below_one() if isinstance(plugin, ScalerPerOptimizer) else True
 
     def report(self, values: dict[str, Tensor]) -> None:
         """Add what a part of the batch says of its update to the iteration's means."""
         for name, value in values.items():
-            share = value.detach() / self.optimization.accumulate
+            share = value.detach()
+            if self.optimization.accumulate > 1:
+                share = share / self.optimization.accumulate
             self.values[name] = self.values[name] + share if name in self.values else share
 
     def average_statistics(self) -> None:
@@ -392,25 +409,23 @@ class SRGANModule(L.LightningModule):
         if self.ema is not None and 0 < self.pretrain_iterations == self.global_step:
             self.generator.load_state_dict(self.ema.module.state_dict())
             self.ema.n_averaged.zero_()
-        if self._curve_continues(self.global_step + 1):
+        if self.line_is_due(self.global_step + 1):
             self._rates = self.learning_rates()  # before the schedules step on
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         """Take losses, learning rates, gradient norms and speed to the loggers, and end after the last phase."""
         self._speed.count(len(batch["lr"]) * self.trainer.world_size)
-        if self._curve_continues(self.global_step):
-            losses = {f"train/{name}": float(value) for name, value in self.values.items()}
-            losses["train/skipped"] = float(self.skipped)
+        if self.line_is_due(self.global_step):
+            losses = {f"train/{name}": value for name, value in self.read.items()}
             shown = {"train/total", "train/discriminator", f"train/{self.plan.pretrain and self.plan.pretrain.loss}"}
             for name, value in losses.items():
                 self.log(name, value, logger=False, prog_bar=name in shown)
             rates = {f"learning_rate/{name}": rate for name, rate in self._rates.items()}
-            # Read after float(), which waits for the device.
             self._take_to_loggers({**losses, **rates, "images_per_second": self._speed.read()})
         if self.global_step >= self.plan.iterations != self.trainer.max_steps:
             self.trainer.should_stop = True  # after a validation
 
-    def _curve_continues(self, iteration: int) -> bool:
+    def line_is_due(self, iteration: int) -> bool:
         """Whether the loggers get a row after this iteration."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         last = iteration in (self.plan.iterations, self.trainer.max_steps)
@@ -561,4 +576,4 @@ class SRGANModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
-        self.skipped = checkpoint["skipped"]
+        self._skips.go_on(checkpoint["skipped"])

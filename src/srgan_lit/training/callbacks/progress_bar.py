@@ -12,6 +12,10 @@ from srgan_lit.training.module import SRGANModule
 class IterationBar(TQDMProgressBar):
     """One bar over all iterations: phase, iterations per second, time left, losses, last validation."""
 
+    def __init__(self, *, refresh_rate: int) -> None:
+        super().__init__(refresh_rate=refresh_rate)
+        self._scores: dict[str, float] = {}
+
     @property
     def total_train_batches(self) -> int:
         """Of the whole run, also where it was resumed."""
@@ -49,13 +53,17 @@ class IterationBar(TQDMProgressBar):
         """Go by iterations: Lightning's own count of batches begins at 0 again where a finished run is extended."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the scores, once: they are on the device."""
+        super().on_validation_end(trainer, pl_module)
+        self._scores = validation_scores(trainer)
+
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Losses, and the PSNR of the last validation next to bicubic's."""
+        """Losses as last read for the log, and the PSNR of the last validation next to bicubic's."""
         assert isinstance(pl_module, SRGANModule)
-        shown = {name: f"{float(value):.3g}" for name, value in pl_module.values.items() if "_" not in name}
-        if pl_module.skipped:
-            shown["skipped"] = str(pl_module.skipped)
-        scores = validation_scores(trainer)
-        if "psnr" in scores:
-            shown["PSNR"] = f"{scores['psnr']:.2f} dB (bicubic {scores['psnr_bicubic']:.2f})"
+        shown = {name: f"{value:.3g}" for name, value in pl_module.read.items() if "_" not in name}
+        if not pl_module.read.get("skipped"):
+            shown.pop("skipped", None)
+        if "psnr" in self._scores:
+            shown["PSNR"] = f"{self._scores['psnr']:.2f} dB (bicubic {self._scores['psnr_bicubic']:.2f})"
         return shown

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config import quoting
@@ -17,10 +18,14 @@ LIMIT = 10  # iterations in a row without a finite gradient
 FIRST = 10  # iterations of a phase whose mean loss is what is usual at its beginning
 FACTOR = 100  # above what is usual, a loss tells that the weights are lost: one batch differs from another by less
 SAFE_RATE = 1e-4  # the paper's
+PATIENCE = 100  # iterations between two looks, where lines of the log are further apart
 
 
 class StopWhenDiverged(Callback):
-    """End the run after ``LIMIT`` iterations in a row that ``SRGANModule`` left out.
+    """End the run where the last ``LIMIT`` iterations, or more, are left out by ``SRGANModule``.
+
+    It looks where a line of the log is due, since looking waits for the device, and after ``PATIENCE`` iterations at
+    the latest. What it sees is the same as if it had looked at each iteration.
 
     Weights are lost before gradients stop being finite: a checkpoint that was written meanwhile would diverge again
     at once. So each loss is compared with those that the phase began with; while it is far above them no checkpoint
@@ -32,10 +37,18 @@ class StopWhenDiverged(Callback):
         self.run_dir = run_dir
         self._first: dict[str, list[float]] = {PRETRAIN: [], ADVERSARIAL: []}
         self._sound = 0  # iterations after which the weights were certainly good
-        self.lost = False  # by the last finite loss, the weights are lost
+        self._lost = False
+        self._unread: list[tuple[int, str, Tensor]] = []  # iterations, their phases, and losses still on the device
+
+    @property
+    def lost(self) -> bool:
+        """Whether by the last finite loss the weights are lost."""
+        self._look()
+        return self._lost
 
     def state_dict(self) -> dict[str, Any]:
         """What is usual, for a run that is resumed."""
+        self._look()
         return {"first": self._first}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -52,12 +65,15 @@ class StopWhenDiverged(Callback):
         """
         assert isinstance(pl_module, SRGANModule)
         phase = PRETRAIN if pl_module.global_step <= pl_module.pretrain_iterations else ADVERSARIAL
-        self._compare(pl_module, phase)
-        if pl_module.skipped_in_a_row < LIMIT:
+        self._remember(pl_module, phase)
+        if not pl_module.line_is_due(pl_module.global_step) and len(self._unread) < PATIENCE:
+            return
+        self._look()
+        if (skipped := pl_module.skipped_in_a_row) < LIMIT:
             return
         names = ", ".join(batch["name"])
         last = f"{pl_module.global_step} had no finite gradient (the last batch: {names})"
-        said = f"{LIMIT} iterations in a row up to {last}"
+        said = f"{skipped} iterations in a row up to {last}"
         if not trainer.is_global_zero:
             raise SRGANError(said)
         newest = self._set_lost_ones_aside()
@@ -70,18 +86,28 @@ class StopWhenDiverged(Callback):
             f"{quoting.train_command(resume=self.run_dir, **rate)}"
         )
 
-    def _compare(self, module: SRGANModule, phase: str) -> None:
-        value = module.values.get("total") if phase == ADVERSARIAL else None
-        if value is None and module.plan.pretrain is not None:
-            value = module.values.get(module.plan.pretrain.loss)
-        loss, first = math.nan if value is None else float(value), self._first[phase]
-        if not math.isfinite(loss):
+    def _remember(self, module: SRGANModule, phase: str) -> None:
+        loss = module.values.get("total") if phase == ADVERSARIAL else None
+        if loss is None and module.plan.pretrain is not None:
+            loss = module.values.get(module.plan.pretrain.loss)
+        if loss is not None:
+            self._unread.append((module.global_step, phase, loss))
+
+    def _look(self) -> None:
+        """Read the losses since the last look, waiting for the device once, and compare each."""
+        if not self._unread:
             return
-        self.lost = bool(first) and loss >= FACTOR * sum(first) / len(first)
-        if not self.lost:
-            self._sound = module.global_step - 1  # the loss is that of the weights before this update
-            if len(first) < FIRST:
-                first.append(loss)
+        losses = torch.cat([loss.float().reshape(1) for _, _, loss in self._unread]).tolist()
+        for (iteration, phase, _), loss in zip(self._unread, losses, strict=True):
+            if not math.isfinite(loss):
+                continue
+            first = self._first[phase]
+            self._lost = bool(first) and loss >= FACTOR * sum(first) / len(first)
+            if not self._lost:
+                self._sound = iteration - 1  # the loss is that of the weights before this update
+                if len(first) < FIRST:
+                    first.append(loss)
+        self._unread = []
 
     def _set_lost_ones_aside(self) -> int:
         """Move checkpoints of lost weights; return the iterations of the newest that stays, or 0."""

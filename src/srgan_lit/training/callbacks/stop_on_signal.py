@@ -17,6 +17,8 @@ from srgan_lit.training import launch
 
 log = logging.getLogger(__name__)
 
+EVERY = 5  # iterations between two questions whether another process was told to stop; asking waits for all devices
+
 
 class Stopped(SRGANError):
     """A training that a signal ended; exits as a shell says of a process that the signal killed."""
@@ -50,6 +52,8 @@ class StopOnSignal(Callback):
         """Listen, in the place of Lightning's own handlers."""
         if threading.current_thread() is threading.main_thread():
             self._before = {signum: signal.signal(signum, self._receive) for signum in self.signals}
+            # Lightning asks the first process before every iteration whether its own handler was called: never.
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self.received == signum == signal.SIGINT:
@@ -59,7 +63,9 @@ class StopOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if any process was told to."""
+        """Stop if any process was told to; several ask each other every few iterations."""
+        if trainer.world_size > 1 and trainer.global_step % EVERY:
+            return
         if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
             self.received = self.received or signal.SIGTERM
             trainer.should_stop = True
