@@ -47,6 +47,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", choices=NAMES, metavar="NAME", help=f"some of {', '.join(NAMES)} (default: all)"
     )
+    parser.add_argument("--blocks", type=int, metavar="N", help="of the generator (default: 16, or 5 with --quick)")
+    parser.add_argument(
+        "--precision",
+        choices=("32-true", "bf16-mixed"),
+        default="32-true",
+        help="of training steps; shares are of the matrix product's rate in the same arithmetic",
+    )
     parser.add_argument("--batch", type=int, metavar="N", help="crops per step (default: 16, or 4 if memory is short)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, with the machine's description")
@@ -68,9 +75,11 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         batch = 4 if arguments.quick or _free_bytes(device) < 8 * 2**30 else 16
     if batch < 1:
         raise UsageError(f"--batch {batch}: must be at least 1")
-    if arguments.quick:
-        return Settings(device=device, blocks=5, batch=batch, side=96, tile=48)
-    return Settings(device=device, blocks=16, batch=batch, side=192, tile=96)
+    blocks = (5 if arguments.quick else 16) if arguments.blocks is None else arguments.blocks
+    if blocks < 1:
+        raise UsageError(f"--blocks {blocks}: must be at least 1")
+    side, tile = (96, 48) if arguments.quick else (192, 96)
+    return Settings(device=device, blocks=blocks, batch=batch, side=side, tile=tile, precision=arguments.precision)
 
 
 def _free_bytes(device: "torch.device") -> int:
@@ -106,8 +115,11 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise UsageError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
     chosen = arguments.only or NAMES
-    if arguments.batch is not None and not {"pretrain", "adversarial"} & set(chosen):
-        raise UsageError(f"--batch {arguments.batch} has no effect without pretrain or adversarial; leave it out")
+    for option, given in (("batch", arguments.batch), ("precision", arguments.precision)):
+        if given not in (None, "32-true") and not {"pretrain", "adversarial"} & set(chosen):
+            raise UsageError(f"--{option} {given} has no effect without pretrain or adversarial; leave it out")
+    if arguments.blocks is not None and list(chosen) == ["loader"]:
+        raise UsageError(f"--blocks {arguments.blocks} has no effect on the loader; leave it out")
     from tqdm import tqdm
 
     from srgan_lit.benchmarking import workloads
@@ -115,29 +127,33 @@ def command(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     rounds = 5 if arguments.quick else 7
     on_gpu = settings.device.type == "cuda"
-    arithmetics = ("tf32", "float32", "bfloat16") if on_gpu else ("float32",)
+    mixed = settings.precision == "bf16-mixed"
+    arithmetics = ("tf32", "float32", "bfloat16") if on_gpu else ("float32", "bfloat16") if mixed else ("float32",)
     products = {name: workloads.matrix_product(settings.device, name) for name in arithmetics}
-    floor = products[arithmetics[0]]
+    full, trained = arithmetics[0], "bfloat16" if mixed else arithmetics[0]
     rates = {name: [product() for _ in range(rounds)] for name, product in products.items()}
     results = []
     with tqdm([name for name in NAMES if name in chosen], unit="part", disable=None) as bar:
         for name in bar:
             bar.set_description(name)
+            arithmetic = trained if name in ("pretrain", "adversarial") else full
             for workload in getattr(workloads, name)(settings):
-                results.append(measured(workload, floor, rounds=rounds))
-    rates[arithmetics[0]] += [rate for r in results for rate in (*r.product_rate, *r.textbook_product_rate)]
+                results.append(measured(workload, products[arithmetic], rounds=rounds))
+                rates[arithmetic] += [*results[-1].product_rate, *results[-1].textbook_product_rate]
 
     machine = _machine(settings.device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     out = [
         f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
-        f"torch {machine['torch']}; B = {settings.blocks}, batches of {settings.batch}; "
+        f"torch {machine['torch']}; B = {settings.blocks}, batches of {settings.batch}, {settings.precision}; "
         f"medians of {rounds} rounds [least, most]",
         *(f"matrix product, {name}: {spread(r, times=1e-9)} G multiply-adds/s" for name, r in rates.items()),
         "",
         table(results),
     ]
-    for details in (result.details for result in results if result.details):
+    peaks = [(result.name, result.details["peak_bytes"]) for result in results if "peak_bytes" in result.details]
+    out += ["", *(f"{name}: {peak / 1e9:.2f} GB of the GPU at the peak" for name, peak in peaks)] if peaks else []
+    for details in (result.details for result in results if "packing_pictures_per_second" in result.details):
         out += [
             "",
             f"packing, once: {details['packing_pictures_per_second']:.0f} pictures/s; with "

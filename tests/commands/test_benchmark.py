@@ -187,6 +187,24 @@ def test_ratios_and_shares_are_taken_within_a_round():
     assert dataclasses.replace(result, multiply_adds=0).share == []
 
 
+def test_mixed_steps_are_in_bfloat16_and_of_the_blocks_that_are_asked_for(monkeypatch, tmp_path):
+    seen = []
+    step = workloads.Steps.training_step
+
+    def looking(self, *given):
+        seen.append((len(self.generator.trunk), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+        return step(self, *given)
+
+    monkeypatch.setattr(workloads.Steps, "training_step", looking)
+    given = ["--quick", "--only", "pretrain", "--batch", "1", "--device", "cpu", "--json", str(tmp_path / "speed.json")]
+    assert benchmark.main([*given, "--blocks", "2", "--precision", "bf16-mixed"]) == 0
+    assert set(seen) == {(2, True, torch.bfloat16)}
+    written = json.loads((tmp_path / "speed.json").read_text())
+    assert set(written["matrix_product"]) == {"float32", "bfloat16"}
+    assert written["results"][0]["product_rate"][0] in written["matrix_product"]["bfloat16"]
+    assert (written["settings"]["blocks"], written["settings"]["precision"]) == (2, "bf16-mixed")
+
+
 def run(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "srgan_lit.benchmark", *map(str, arguments)], capture_output=True, text=True, timeout=120
@@ -219,7 +237,10 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
     [
         (["--batch", "0"], "--batch 0"),
         (["--json", "nowhere/x.json"], "no folder nowhere"),
-        (["--batch", "4", "--only", "loader"], "has no effect"),
+        (["--batch", "4", "--only", "loader"], "--batch 4 has no effect"),
+        (["--precision", "bf16-mixed", "--only", "loader", "inference"], "--precision bf16-mixed has no effect"),
+        (["--blocks", "5", "--only", "loader"], "--blocks 5 has no effect"),
+        (["--blocks", "0"], "--blocks 0"),
         (["--only", "training"], "invalid choice: 'training'"),
         pytest.param(
             ["--device", "cuda"],

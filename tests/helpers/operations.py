@@ -1,5 +1,8 @@
 """What a piece of code asks of the device: operations launched, and where the host waits or copies."""
 
+import contextlib
+
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _ALLOCATE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach"}
@@ -30,3 +33,18 @@ class NoWaiting(TorchDispatchMode):
         if name in _WAIT or moved:
             raise AssertionError(f"the host waits for the device: {name}")
         return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def no_waiting(device):
+    """The same on a GPU, where CUDA itself refuses it."""
+    if device.type != "cuda":
+        with NoWaiting():
+            yield
+        return
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

@@ -67,13 +67,13 @@ def make(phase, **optimization):
 
 
 def fit(module, tmp_path, *callbacks, data=None, **options):
-    trainer = L.Trainer(
-        accelerator="cpu", max_steps=module.plan.iterations, max_epochs=-1, num_sanity_val_steps=0,
-        check_val_every_n_epoch=None, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, logger=CSVLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1),
-        default_root_dir=tmp_path, callbacks=list(callbacks), log_every_n_steps=1,
-        **{"val_check_interval": 2, **options},
-    )  # fmt: skip
+    defaults = {
+        "accelerator": "cpu", "max_steps": module.plan.iterations, "max_epochs": -1, "num_sanity_val_steps": 0,
+        "check_val_every_n_epoch": None, "val_check_interval": 2, "enable_progress_bar": False,
+        "enable_model_summary": False, "enable_checkpointing": False, "default_root_dir": tmp_path,
+        "logger": CSVLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1), "log_every_n_steps": 1,
+    }  # fmt: skip
+    trainer = L.Trainer(**{**defaults, "callbacks": list(callbacks), **options})
     trainer.fit(module, datamodule=data or Pictures())
     return trainer
 

@@ -7,34 +7,26 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
+from helpers.configurations import tiny
 from helpers.device_doubles import OnMPS, TwoProcesses
-from helpers.tiny_runs import BOTH, TINY
 from helpers.tiny_training import Pictures, fit, make, plan
 from srgan_lit.benchmarking import workloads
-from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.data.samples import WholePairs
 from srgan_lit.evaluation import columns, metrics, scoring
+from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.generator_file import load_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.vgg import VGGFeatures
 from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.training import build, dry_run, run
+from srgan_lit.training.callbacks.cuda_graph_steps import CUDAGraphSteps
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
+from srgan_lit.upscaling import bicubic_tensors
 from srgan_lit.upscaling.upscalers import Network
-
-
-def tiny(run_dir, *overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", overrides=[*TINY, *BOTH, *overrides])
-    OmegaConf.set_struct(cfg, False)
-    cfg.run_dir = str(run_dir)
-    return configuration(cfg)
 
 
 def pixels(height, width, seed=0):
@@ -173,6 +165,87 @@ def test_pictures_are_scored_without_float64_on_a_device_that_has_none():
             for grey in (False, True):
                 there = measure(OnMPS(sr), OnMPS(hr), rule, grey=grey)
                 assert torch.equal(there, measure(sr, hr, rule, grey=grey))
+
+
+def test_networks_are_compiled_in_the_mode_that_is_asked_for(tmp_path, monkeypatch):
+    compiled, marks = [], []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: compiled.append((type(self).__name__, options)))
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
+    for there, accelerator, networks in (
+        (False, "auto", ["Generator", "Discriminator"]),
+        (True, "cpu", ["Generator", "Discriminator"]),
+        (True, "auto", ["Generator", "Discriminator", "PerceptualLoss"]),
+    ):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda there=there: there)
+        for asked, mode in (("true", "default"), ("default", "default"), ("reduce-overhead", "reduce-overhead")):
+            build.module(tiny(tmp_path / "run", f"compile={asked}", f"trainer.accelerator={accelerator}"))
+            assert compiled == [(name, {"mode": mode}) for name in networks]
+            compiled.clear()
+    build.module(tiny(tmp_path / "run"))
+    assert compiled == []
+    for asked, graphs in (("default", False), ("reduce-overhead", True)):
+        callbacks = build.trainer(tiny(tmp_path / "run", f"compile={asked}")).callbacks
+        for callback in callbacks:
+            if isinstance(callback, CUDAGraphSteps):
+                callback.on_train_batch_start(None, None, None, 0)
+        assert bool(marks) == graphs
+
+
+@pytest.mark.slow
+def test_a_compiled_feature_loss_is_the_eager_one():
+    loss = PerceptualLoss(vgg_features(backbone="vgg16", layer="2_2", weights="random"), {"1_2": 1.0, "2_2": 0.5})
+    hr = torch.rand(2, 3, 32, 32)
+    told = []
+    for _ in range(2):
+        sr = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        distance = loss(sr, hr)
+        distance.backward()
+        told.append((distance.item(), sr.grad))
+        loss.compile(mode="default")
+    assert told[1][0] == pytest.approx(told[0][0], rel=1e-5)
+    assert torch.allclose(told[1][1], told[0][1], rtol=1e-3, atol=1e-7)
+
+
+def test_batches_go_to_a_device_as_bytes_and_without_waiting(tmp_path, monkeypatch):
+    data = build.datamodule(tiny(tmp_path / "run"))
+    data.setup()
+    batch, moved = next(iter(data.train_dataloader())), []
+    move = torch.Tensor.to
+
+    def looking(self, *where, **options):
+        moved.append((self.dtype, options.get("non_blocking")))
+        return move(self, *where, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", looking)
+        there = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved == [(torch.uint8, True)] * 2
+    there = data.on_after_batch_transfer(there, 0)
+    for name in ("lr", "hr"):
+        assert there[name].dtype == torch.float32
+        assert there[name].device.type == "meta"
+        assert there[name].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("model", ["bicubic", "match_input"])
+def test_bicubic_is_not_computed_in_tf32(monkeypatch, model):
+    allowed = []
+    for name in ("conv2d", "conv_transpose2d"):
+        convolve = getattr(bicubic_tensors.F, name)
+
+        def looking(*given, convolve=convolve, **options):
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            return convolve(*given, **options)
+
+        monkeypatch.setattr(bicubic_tensors.F, name, looking)
+    before = torch.backends.cudnn.allow_tf32
+    lr = torch.rand(1, 3, 8, 8)
+    if model == "bicubic":
+        bicubic_tensors.enlarge(lr, 4, levels=255)
+    else:
+        bicubic_tensors.match_input(torch.rand(1, 3, 32, 32), lr, 4, levels=255)
+    assert set(allowed) == {False}
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_features_do_not_overflow_where_the_rest_is_in_float16():

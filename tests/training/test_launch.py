@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from helpers.patience import HANGS_SECONDS
 from helpers.tiny_runs import (
@@ -133,3 +135,33 @@ def test_two_processes_are_alone_in_their_run_and_go_on_after_a_kill_and_before_
     assert (unfinished / "report" / "results.json").is_file()
     for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
         assert tensors_equal(unfinished / name, run_dir / name), name
+
+
+def machines(*arguments):
+    """A torchrun for each of two machines, both of which are this one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-id=test"]
+    torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1"]
+    return [start([*torchrun, *map(str, arguments)], OMP_NUM_THREADS="1") for _ in range(2)]
+
+
+@pytest.mark.slow
+def test_two_machines_train_stop_and_go_on(tmp_path):
+    run_dir = tmp_path / "run"
+    nodes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2"]
+    settings = [*BOTH, "phase.adversarial.iterations=60", *nodes, "data.batch_size=1"]
+    one, other = machines(*command(run_dir, *settings)[1:])
+    wait_for(one, run_dir, 8)
+    other.terminate()  # one machine is told to stop; torchrun passes it on to its process
+    said = [process.communicate(timeout=HANGS_SECONDS)[1] for process in (one, other)]
+    assert 0 not in (one.returncode, other.returncode), said
+    assert any(f"go on with: python -m srgan_lit.train resume={run_dir}" in each for each in said), said
+    stopped = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert 8 <= stopped < 66
+    ended = machines("-m", "srgan_lit.train", f"resume={run_dir}")
+    said = [process.communicate(timeout=HANGS_SECONDS) for process in ended]
+    assert [process.returncode for process in ended] == [0, 0], said
+    assert "".join(stdout for stdout, _ in said).count("The generator is") == 1, "the first process alone reports"
+    assert [int(row["step"]) for row in rows(run_dir) if row["learning_rate/generator"]] == list(range(1, 67))

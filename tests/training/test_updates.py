@@ -13,7 +13,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from helpers.operations import Launched, NoWaiting
-from helpers.tiny_training import Pictures, make, plan
+from helpers.quiet_iterations import EVERY, Armed, Disarmed
+from helpers.tiny_training import Pictures, fit, make, plan
 from srgan_lit.benchmarking import workloads
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import OptimizationConfig
@@ -23,46 +24,6 @@ from srgan_lit.training.callbacks.progress_bar import IterationBar
 from srgan_lit.training.callbacks.stop_on_divergence import FIRST, StopWhenDiverged
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
 from srgan_lit.training.float16_scalers import OPTIMIZERS, ScalerPerOptimizer
-
-EVERY = 4  # iterations between two lines of the log
-
-
-class Armed(L.Callback):
-    """Refuses waiting in every iteration that writes no line."""
-
-    def __init__(self):
-        self.iterations, self.mode = 0, None
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if (trainer.global_step + 1) % EVERY:
-            self.iterations += 1
-            self.mode = NoWaiting()
-            self.mode.__enter__()
-
-    def disarm(self):
-        if self.mode is not None:
-            self.mode.__exit__(None, None, None)
-            self.mode = None
-
-    def on_exception(self, trainer, pl_module, exception):
-        self.disarm()
-
-
-class Disarmed(L.Callback):
-    def __init__(self, armed):
-        self.armed = armed
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.armed.disarm()
-
-
-def fit(module, tmp_path, *callbacks, data, **options):
-    trainer = L.Trainer(
-        accelerator="cpu", max_steps=12, log_every_n_steps=EVERY, max_epochs=-1, num_sanity_val_steps=0,
-        limit_val_batches=0, logger=False, check_val_every_n_epoch=None, enable_model_summary=False,
-        enable_checkpointing=False, default_root_dir=tmp_path, callbacks=list(callbacks), **options,
-    )  # fmt: skip
-    trainer.fit(module, datamodule=data)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +41,8 @@ def test_the_host_waits_for_the_device_only_where_a_line_is_logged(tmp_path, gam
     callbacks = [armed, IterationBar(refresh_rate=1), StopWhenDiverged(tmp_path), StopOnSignal(), Disarmed(armed)]
     scalers = {"plugins": [ScalerPerOptimizer("cpu", OPTIMIZERS)]}
     how = scalers if precision == "16-mixed" else {"precision": precision}
-    fit(module, tmp_path, *callbacks, data=Pictures(spoilt=[1, 8]), **how)
+    options = {"val_check_interval": 100, "log_every_n_steps": EVERY, "enable_progress_bar": True, **how}
+    fit(module, tmp_path, *callbacks, data=Pictures(spoilt=[1, 8]), **options)
     assert armed.iterations == 9
     more = precision == "16-mixed"  # where a scaler looks for its scale
     assert module.skipped == 2 or (module.skipped > 2 and more), "counted all the same"
@@ -100,12 +62,13 @@ def test_losses_and_skips_between_two_lines_are_not_overlooked(tmp_path):
                 module.values[module.plan.pretrain.loss] *= 1e6
 
     said, module, divergence = [], make(plan(pretrain=12)), StopWhenDiverged(tmp_path)
-    fit(module, tmp_path, Exploding(), divergence, Asking(), data=Pictures())
+    apart = {"val_check_interval": 100, "log_every_n_steps": EVERY}
+    fit(module, tmp_path, Exploding(), divergence, Asking(), **apart)
     assert said == [False, True]
     assert not divergence.lost, "and is sound again"
     assert len(divergence.state_dict()["first"]["pretrain"]) == FIRST
     with pytest.raises(SRGANError, match=r"12 iterations in a row up to 12 .*picture11\.png"):
-        fit(make(plan(pretrain=12)), tmp_path, StopWhenDiverged(tmp_path), data=Pictures(spoilt=range(12)))
+        fit(make(plan(pretrain=12)), tmp_path, StopWhenDiverged(tmp_path), data=Pictures(spoilt=range(12)), **apart)
 
 
 def test_reading_a_number_is_noticed():
@@ -132,7 +95,7 @@ def steps(adversarial, **options):
     ids=["pretrain", "pretrain-ema", "adversarial"],
 )
 def test_a_step_of_sixteen_blocks_launches_few_operations(adversarial, options, most):
-    """They were 397, 635 and 915 with a snapshot of each statistic and torch's update of each whole number."""
+    """They were 397, 635 and 919 with a snapshot of each statistic and torch's update of each whole number."""
     ours, settings = steps(adversarial, **options)
     lr, hr = (image.contiguous(memory_format=torch.channels_last) for image in workloads.random_batch(settings))
     ours.training_step({"lr": lr, "hr": hr}, 0)

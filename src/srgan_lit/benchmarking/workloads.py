@@ -50,6 +50,7 @@ class Settings:
     side: int  # of the picture enlarged
     tile: int
     pictures: int = 200  # files of the loader's data set
+    precision: str = "32-true"  # of training steps, or bf16-mixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,17 +144,37 @@ def random_batch(settings: Settings) -> tuple[Tensor, Tensor]:
 def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None], settings: Settings) -> Workload:
     lr, hr = random_batch(settings)
     batch = {key: image.contiguous(memory_format=torch.channels_last) for key, image in (("lr", lr), ("hr", hr))}
+
+    def rounded(step: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            mixed = settings.precision == "bf16-mixed"
+            with torch.autocast(settings.device.type, dtype=torch.bfloat16, enabled=mixed):
+                step()
+
+        return run
+
+    step = rounded(lambda: ours.training_step(batch, 0))
     with counting(ours, *filter(None, [ours.perceptual])) as count:
-        ours.training_step(batch, 0)
+        step()
     return Workload(
         name=name,
         unit="steps",
-        ours=clocked(lambda: ours.training_step(batch, 0), settings.device),
-        textbook=clocked(lambda: textbook(lr, hr), settings.device),
+        ours=clocked(step, settings.device),
+        textbook=clocked(rounded(lambda: textbook(lr, hr)), settings.device),
         work=1,
         textbook_work=1,
         multiply_adds=count.multiply_adds,
+        details=_peak(step, settings.device),
     )
+
+
+def _peak(step: Callable[[], None], device: torch.device) -> dict[str, float]:
+    """The most of a GPU's memory that a step has in use, with the networks; nothing elsewhere."""
+    if device.type != "cuda":
+        return {}
+    torch.cuda.reset_peak_memory_stats(device)
+    step()
+    return {"peak_bytes": torch.cuda.max_memory_allocated(device)}
 
 
 def pretraining(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:

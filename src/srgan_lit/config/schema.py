@@ -280,7 +280,7 @@ class TrainConfig:
     resume: str | None = None
     accept_changed_pictures: bool = False
     dry_run: bool = False
-    compile: bool = False
+    compile: Literal[False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False
     validate_every: Count = 5000
     checkpoint_every: Count = 5000
     log_every: Count = 50

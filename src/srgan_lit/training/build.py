@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from torch import nn
 
 import srgan_lit
 from srgan_lit.common import cpu_instructions
@@ -28,6 +29,7 @@ from srgan_lit.networks import architectures, initialisation
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training import dashboards, parts, trainer_options
+from srgan_lit.training.callbacks.cuda_graph_steps import CUDAGraphSteps
 from srgan_lit.training.callbacks.dashboard_pictures import Showcase
 from srgan_lit.training.callbacks.discriminator_alarms import Alarms
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
@@ -108,10 +110,18 @@ def module(config: TrainConfig) -> SRGANModule:
             features.name,
         )
     if config.compile:
-        made.generator.compile()
-        if discriminator is not None:
-            discriminator.compile()
+        _compile(made, config)
     return made
+
+
+def _compile(module: SRGANModule, config: TrainConfig) -> None:
+    """Compile the networks in place, which keeps the names of their weights."""
+    networks: list[nn.Module | None] = [module.generator, module.discriminator]
+    if config.trainer.accelerator != "cpu" and torch.accelerator.is_available():
+        networks.append(module.perceptual)  # a processor runs it by Winograd's convolutions, which are not compiled
+    for network in networks:
+        if network is not None:
+            network.compile(mode="default" if config.compile is True else config.compile)
 
 
 def datamodule(config: TrainConfig) -> SRDataModule:
@@ -151,6 +161,8 @@ def watchers(config: TrainConfig, shown: Sequence[dashboards.Dashboard]) -> list
     made = parts.own_callbacks(config)
     if config.phase.adversarial:
         made.append(Alarms(shown, config.phase.adversarial, every=config.log_every))
+    if config.compile in ("reduce-overhead", "max-autotune"):
+        made.append(CUDAGraphSteps())
     if shown:
         made.append(Showcase(shown, run_dir=Path(config.run_dir), scale=config.model.scale))
     return made

@@ -4,7 +4,9 @@ The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for
 any device.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,6 +19,16 @@ from srgan_lit.pictures import bicubic
 _STEPS, _ROUNDED_STEPS = 4, 3
 _SHARPEN = 2  # input pixels on each side
 MATCH_REACH = (_STEPS + _ROUNDED_STEPS) * (2 + 2 + _SHARPEN)  # of match_input: a shrink and an enlargement reach 2
+
+
+@contextlib.contextmanager
+def _exact_products() -> Iterator[None]:
+    """Without TF32, in which GPUs convolve by default: it has no room for the weights of x8, nor for 16-bit pixels."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @functools.lru_cache(maxsize=8)
@@ -38,6 +50,7 @@ def _inverse(scale: int) -> Tensor:
     return inverse / inverse.sum()
 
 
+@_exact_products()
 def _along_rows(image: Tensor, scale: int, *, enlarge: bool) -> Tensor:
     """Resize the second last axis of (B, C, h, w)."""
     kernel = _kernel(scale).to(image).view(1, 1, -1, 1)
@@ -80,6 +93,7 @@ def shrink(image: Tensor, scale: int, *, levels: int | None = None) -> Tensor:
     return _resize(image, scale, levels, enlarge=False)
 
 
+@_exact_products()
 def match_input(sr: Tensor, lr: Tensor, scale: int, *, levels: int | None) -> Tensor:
     """Return ``sr`` (B, C, scale*h, scale*w) changed so that it shrinks to ``lr`` (B, C, h, w), both in [0, 1].
 
