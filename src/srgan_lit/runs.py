@@ -6,6 +6,7 @@ from pathlib import Path
 
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import UsageError
+from srgan_lit.pictures import find
 from srgan_lit.sweeps import run_table
 
 
@@ -23,6 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _command(arguments: argparse.Namespace) -> int:
     for folder in arguments.folder:
+        for closed, why in find.unreadable(folder):
+            command_line.complain(f"{closed}: this folder cannot be read ({why})")
         if not run_table.find(folder):
             raise UsageError(f"{folder}: no run directory at or below it")
     found = run_table.read(arguments.folder)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan_lit import evaluate, prepare, upscale
+from srgan_lit import evaluate, prepare, runs, upscale
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import sets
@@ -74,6 +74,25 @@ def test_every_command_names_them_and_works_on_the_rest(
     found, understood = sets.training_set(replace(config, skip_bad=True), 4)
     assert [source.name for source in found] == ["0.png", "1.png", "2.png", "a/3.png"]
     assert f"cannot be read: {photos}/b (Permission denied)" in understood
+
+
+def test_the_table_of_runs_names_them_too(
+    close: Callable[[Path], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").write_text("objective: psnr\n")
+    close(tmp_path / "runs" / "b")
+    monkeypatch.setattr("sys.argv", ["srgan-runs", str(tmp_path / "runs")])
+    with pytest.raises(SystemExit) as ended:
+        runs.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 0
+    assert said.err == f"{tmp_path}/runs/b: this folder cannot be read (Permission denied)\n"
+    assert "| a " in said.out
 
 
 def test_one_that_is_named_itself_is_told_as_such(
