@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import struct
 import subprocess
 import sys
@@ -104,7 +105,15 @@ def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_p
     from srgan_lit.training import run
 
     caplog.set_level("INFO")
-    run.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}"))
+    tests = tmp_path / "tests"
+    shutil.copytree(photos, tests)
+    of_the_user = (
+        "logger.project=pictures",
+        "logger.group=textures",
+        "logger.job_type=trial",
+        "logger.tags=[small,first]",
+    )
+    run.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}", f"data.test_root={tests}", *of_the_user))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     assert f"wandb sync {written.parent}" in caplog.text
     records = wandb_records(written)
@@ -129,11 +138,37 @@ def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_p
     assert sweep.metric.name in names, "what the sweep file optimises is logged"
 
     settings = {update.key: update.value_json for record in records for update in record.run.config.update}
-    assert json.loads(settings["phase"])["adversarial"]["iterations"] == 3
-    assert {"torch", "lightning", "python", "device"} <= set(json.loads(settings["environment"]))
+    assert json.loads(settings["phase.adversarial.iterations"]) == 3, "by Hydra's keys"
+    assert json.loads(settings["data.crop"]) == 32
+    assert {f"environment.{fact}" for fact in ("torch", "lightning", "python", "device")} <= set(settings)
+    (started,) = (record.run for record in records if record.run.run_id)
+    assert (started.project, started.run_group, started.job_type) == ("pictures", "textures", "trial")
+    assert list(started.tags) == ["small", "first"]
+    assert started.display_name == "run"
     artifacts = [record.request.log_artifact.artifact for record in records] + [record.artifact for record in records]
     kept = [entry.path for artifact in artifacts for entry in artifact.manifest.contents]
     assert "generator.safetensors" in kept
+
+    # Before the run is finished: the report, its scores in the summary, and what a summary keeps of validations.
+    rows = json.loads((tmp_path / "run" / "report" / "results.json").read_text())["rows"]
+    assert {"report/results", "report/comparison", "report/page"} <= names
+    (table,) = (written.parent / "files" / "media" / "table" / "report").glob("*.json")
+    shown = [[*row[:2], row[4]] for row in json.loads(table.read_text())["data"]]
+    assert shown == [[row["dataset"], row["model"], row["psnr"]] for row in rows]
+    assert {row["dataset"] for row in rows} == {"validation", "tests"}
+    media = written.parent / "files" / "media"
+    (page,) = (media / "html" / "report").glob("*.html")
+    assert page.read_text() == (tmp_path / "run" / "report" / "report.html").read_text()
+    assert len(list((media / "images" / "report").glob("comparison*.png"))) == 1
+    summary = {item.key or item.nested_key[-1]: item.value_json for r in records for item in r.summary.update}
+    for row in rows:
+        assert float(summary[f"{row['dataset']}/{row['model']}/ssim"]) == row["ssim"]
+    for score, best in (("val/psnr", max), ("val/psnr_gain", max), ("val/perceptual", min)):
+        curve = [float(row[score]) for row in scalars.values() if score in row]
+        assert json.loads(summary[score])[best.__name__] == pytest.approx(best(curve), rel=1e-6)
+    kinds = [record.WhichOneof("record_type") for record in records]
+    reported = max(number for number, r in enumerate(records) if any("report" in str(i) for i in r.history.item))
+    assert reported < kinds.index("exit")
 
     pictures = sorted((written.parent / "files" / "media" / "images" / "val").glob("*.png"))
     validation = len(json.loads((tmp_path / "run" / "report" / "results.json").read_text())["rows"][0]["images"])
@@ -186,6 +221,22 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(tmp_path):
     first = run_id()
     assert run_id(f"resume={tmp_path}") == first
     assert run_id() != first
+
+
+def test_runs_of_a_multirun_are_a_group_and_called_by_what_differs(photos, tmp_path):
+    """As a user starts it: each job a W&B run of its own, whose name says what the others have not."""
+    sweep = tmp_path / "sweep"
+    command = [sys.executable, "-m", "srgan_lit.train", "-m", "experiment=demo", "logger=wandb", *SHORT]
+    command += ["phase=pretrain", f"data.root={photos}", f"run_dir={sweep}", "seed=1,2"]
+    command = [word for word in command if "phase.adversarial" not in word]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    started = []
+    for job in "01":
+        (written,) = (sweep / job / "wandb").glob("offline-run-*/run-*.wandb")
+        started += [record.run for record in wandb_records(written) if record.run.run_id]
+    assert [(run.display_name, run.run_group) for run in started] == [("0 seed=1", "sweep"), ("1 seed=2", "sweep")]
+    assert started[0].run_id != started[1].run_id
 
 
 def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):

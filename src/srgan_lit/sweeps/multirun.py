@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from srgan_lit.common import atomic_files, command_line
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.sweeps import run_table
-from srgan_lit.training import launch
+from srgan_lit.training import launch, run_directory
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Multirun(Callback):
             command_line.complain(f"error: {error}")
             sys.exit(error.exit_status)
         Multirun.folder = Path(config.hydra.sweep.dir)
-        Multirun.folder.mkdir(parents=True, exist_ok=True)
+        run_directory.write_overrides(Multirun.folder, config.hydra.overrides.task)
         logging.getLogger("alembic").setLevel(logging.WARNING)  # of Optuna's storage: lines for its developers
 
 
@@ -75,8 +75,7 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
         said = " ".join(str(reason or f"{type(error).__name__}: {error}").split())
         trace = "" if reason else f"\n{traceback.format_exc()}"
         folder = Path(context.runtime.output_dir)
-        (folder / run_table.OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(context.overrides.task, folder / run_table.OVERRIDES)
+        run_directory.write_overrides(folder, context.overrides.task)
         atomic_files.write_text(folder / run_table.FAILURE, f"{said}\n{trace}")
         log.error("failed: %s", said)
         return None

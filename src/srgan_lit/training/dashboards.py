@@ -6,6 +6,7 @@ Each is imported only when ``logger`` asks for it.
 import dataclasses
 import json
 import logging
+import math
 import os
 from abc import abstractmethod
 from argparse import Namespace
@@ -21,8 +22,15 @@ from PIL import Image
 from srgan_lit.common.environment import environment
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import TrainConfig
+from srgan_lit.evaluation import stored_results
+from srgan_lit.training import resume, run_directory
 
 log = logging.getLogger(__name__)
+
+
+# Of the scores of validations, what is better: a dashboard's summary keeps the best beside the last.
+BEST = {"psnr": "max", "psnr_gain": "max", "ssim": "max", "perceptual": "min", "lpips": "min"}
+LONGEST_NAME = 128  # that W&B takes
 
 
 class Dashboard(Logger):
@@ -82,9 +90,12 @@ class Dashboard(Logger):
     def result(self, path: Path) -> None:
         """Keep the generator file, where the service keeps files."""
 
+    def report(self, folder: Path, iteration: int) -> None:
+        """Show the final scores of ``folder``, a run's ``report/``, where the service has a place for tables."""
+
 
 class Wandb(Dashboard):
-    """Weights & Biases: also alerts, and the generator file as an artifact."""
+    """Weights & Biases: also alerts, the generator file as an artifact, and the report."""
 
     title = "W&B"
 
@@ -103,6 +114,28 @@ class Wandb(Dashboard):
     def result(self, path: Path) -> None:
         """Keep the generator file as an artifact of the run."""
         self.attempt(lambda: self._upload(path))
+
+    def report(self, folder: Path, iteration: int) -> None:
+        """Show the table of validation and test pictures, the comparison strip and the page; scores in the summary."""
+        self.attempt(lambda: self._show_report(folder, iteration))
+
+    def _show_report(self, folder: Path, iteration: int) -> None:
+        import wandb
+
+        stored, run = stored_results.read(folder / "results.json"), self._service.experiment
+        facts = ("dataset", "model", "n", "protocol")
+        table = wandb.Table(columns=[*facts, *(column.key for column in stored.columns)])
+        for row in stored.rows:
+            scores = {column.key: stored.value(row, column) for column in stored.columns}
+            table.add_data(*(row[fact] for fact in facts), *scores.values())
+            known = {key: score for key, score in scores.items() if math.isfinite(score)}
+            run.summary.update({f"{row['dataset']}/{row['model']}/{key}": score for key, score in known.items()})
+        shown = {
+            "report/results": table,
+            "report/comparison": wandb.Image(str(folder / "comparison.png")),
+            "report/page": wandb.Html((folder / "report.html").open(encoding="utf-8"), inject=False),
+        }
+        run.log({**shown, "trainer/global_step": iteration})
 
     def _upload(self, path: Path) -> None:
         import wandb
@@ -158,23 +191,38 @@ def _wandb(config: TrainConfig, facts: dict[str, Any]) -> list[Dashboard]:
 
     offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
     earlier = _earlier_id(Path(config.run_dir)) if config.resume else None
+    name, multirun = _place(Path(config.run_dir))
     try:
         logger = WandbLogger(
             project=config.logger.project,
             entity=config.logger.entity,
-            name=Path(config.run_dir).name,
+            name=name,
+            group=config.logger.group or multirun,
+            job_type=config.logger.job_type,
+            tags=list(config.logger.tags),
             save_dir=config.run_dir,
             id=earlier,
             offline=offline,
-            config=facts,
+            config=resume.flat(facts),
         )
         run = logger.experiment  # starts it, so that what fails fails here
+        for score, best in BEST.items():
+            run.define_metric(f"val/{score}", step_metric="trainer/global_step", summary=best)
     except (wandb.Error, OSError) as error:
         log.warning("W&B is not available (%s); going on with metrics.csv alone", " ".join(str(error).split()))
         return []
     if offline:
         log.info("W&B runs offline; to send it later: wandb sync %s", Path(run.dir).parent)
     return [Wandb(logger)]
+
+
+def _place(run_dir: Path) -> tuple[str, str | None]:
+    """The name of a run, and the multirun that it is of: there the name says what differs from the other runs."""
+    common, own = (run_directory.read_overrides(folder) for folder in (run_dir.parent, run_dir))
+    if common is None:
+        return run_dir.name, None
+    changed = [each for each in own or () if each not in common and not each.startswith("run_dir=")]
+    return " ".join([run_dir.name, *changed])[:LONGEST_NAME], run_dir.parent.name
 
 
 def _has_key() -> bool:

@@ -109,7 +109,7 @@ def check_progress(run_dir: Path, config: TrainConfig, iteration: int) -> None:
     Raises:
         UsageError: a phase that is over, or has begun, would be another, or shorter than it is by now.
     """
-    before, now = _flat(saved(run_dir)), _flat(as_saved(config))
+    before, now = flat(saved(run_dir)), flat(as_saved(config))
     pretraining = before.get("phase.pretrain.iterations") or 0
     has_adversarial = "phase.adversarial.iterations" in before
     where = quoting.override("resume", run_dir)
@@ -139,15 +139,15 @@ def as_saved(config: TrainConfig) -> dict[str, Any]:
     return dataclasses.asdict(config) | {"accept_changed_pictures": False}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys, dotted; tuples as the lists that a file has."""
-    flat: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flattened |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat
+            flattened[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flattened
 
 
 def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfig, *, iteration: int) -> dict[str, Any]:

@@ -26,6 +26,14 @@ log = logging.getLogger(__name__)
 
 def train(config: TrainConfig) -> float:
     """Train as ``config`` says, write the run directory, and return the result's objective."""
+    try:
+        return _train(config)
+    finally:
+        if config.logger.name == "wandb":
+            dashboards.finish()
+
+
+def _train(config: TrainConfig) -> float:
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     checkpoint, iteration = resume.newest_whole(run_dir) if config.resume else (None, 0)
@@ -58,13 +66,14 @@ def train(config: TrainConfig) -> float:
                 f"if it had any); go on with: {quoting.train_command(resume=run_dir)}"
             ) from error
         raise
-    finally:
-        if config.logger.name == "wandb":
-            dashboards.finish()
     if not trainer.is_global_zero:
         return 0.0  # quietly, whatever happened: the first process says it
     stop.conclude(run_dir, iteration=trainer.global_step, iterations=config.phase.iterations)
-    return report(config, datamodule, trainer.strategy.root_device)
+    objective = report(config, datamodule, trainer.strategy.root_device)
+    for logger in trainer.loggers:
+        if isinstance(logger, dashboards.Dashboard):
+            logger.report(run_dir / "report", trainer.global_step)
+    return objective
 
 
 def report(config: TrainConfig, datamodule: SRDataModule, device: torch.device) -> float:

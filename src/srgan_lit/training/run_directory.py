@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 LOCK = (
     ".lock"  # in a run directory; what is locked is the open file, so a copy of it, or one left behind, locks nothing
 )
+OVERRIDES = ".hydra/overrides.yaml"  # what was set on the command line
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -88,14 +89,27 @@ def claim(run_dir: Path, config: TrainConfig, overrides: Sequence[str]) -> None:
 
     Hydra itself would write ``.hydra/`` before anything can be refused, over that of an earlier run.
     """
-    (run_dir / ".hydra").mkdir(parents=True, exist_ok=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
     try:
         atomic_files.create_text(run_dir / "config.yaml", as_yaml(dataclasses.asdict(config)))
     except FileExistsError:
         raise UsageError(
             f"{run_dir} holds a run already; go on with {quoting.override('resume', run_dir)}, or name another run_dir"
         ) from None
-    OmegaConf.save(quoting.literals(list(overrides)), run_dir / ".hydra" / "overrides.yaml")
+    write_overrides(run_dir, overrides)
+
+
+def write_overrides(folder: Path, overrides: Sequence[str]) -> None:
+    """Keep what was set on the command line of a run or a multirun; the folder is made."""
+    (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(quoting.literals(list(overrides)), folder / OVERRIDES)
+
+
+def read_overrides(folder: Path) -> list[str] | None:
+    """What was set on the command line of a run or a multirun; None where the folder is of neither."""
+    if not (folder / OVERRIDES).is_file():
+        return None
+    return [str(each) for each in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or ()]
 
 
 def as_yaml(values: dict[str, Any]) -> str:
