@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from helpers.patience import until
 from srgan_lit.train import CONF, configuration
 from srgan_lit.training.callbacks import dashboard_pictures
 
@@ -65,12 +66,25 @@ def wandb_records(path):
             at += left
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        if at + 7 + length > len(data):  # being written
+            break
         pending += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
             found.append(wandb_internal_pb2.Record.FromString(pending))
             pending = b""
     return found
+
+
+def whole_records(path):
+    """The records of a run that has ended: W&B's own process writes the last ones when ``finish`` has returned."""
+
+    def ended():
+        records = wandb_records(path)
+        return records if any(record.WhichOneof("record_type") == "exit" for record in records) else None
+
+    until(ended, every=0.1)
+    return wandb_records(path)
 
 
 def items(records):
@@ -116,7 +130,7 @@ def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_p
     run.train(config(tmp_path / "run", "wandb", *SHORT, f"data.root={photos}", f"data.test_root={tests}", *of_the_user))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     assert f"wandb sync {written.parent}" in caplog.text
-    records = wandb_records(written)
+    records = whole_records(written)
 
     scalars, names = items(records)
     assert set(scalars) == {1, 2, 3, 4, 5, 6}
@@ -234,7 +248,7 @@ def test_runs_of_a_multirun_are_a_group_and_called_by_what_differs(photos, tmp_p
     started = []
     for job in "01":
         (written,) = (sweep / job / "wandb").glob("offline-run-*/run-*.wandb")
-        started += [record.run for record in wandb_records(written) if record.run.run_id]
+        started += [record.run for record in whole_records(written) if record.run.run_id]
     assert [(run.display_name, run.run_group) for run in started] == [("0 seed=1", "sweep"), ("1 seed=2", "sweep")]
     assert started[0].run_id != started[1].run_id
 
