@@ -1,6 +1,7 @@
 """Where curves go: read back from what each logger wrote."""
 
 import json
+import logging
 import math
 import shutil
 import struct
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
 from helpers.patience import until
-from srgan_lit.train import CONF, configuration
+from srgan_lit.train import CONF, configuration, main
 from srgan_lit.training.callbacks import dashboard_pictures
 
 
@@ -237,14 +239,17 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(tmp_path):
     assert run_id() != first
 
 
-def test_runs_of_a_multirun_are_a_group_and_called_by_what_differs(photos, tmp_path):
-    """As a user starts it: each job a W&B run of its own, whose name says what the others have not."""
+def test_runs_of_a_multirun_are_a_group_and_called_by_what_differs(photos, tmp_path, monkeypatch):
+    """Each job is a W&B run of its own, whose name says what the others have not."""
     sweep = tmp_path / "sweep"
-    command = [sys.executable, "-m", "srgan_lit.train", "-m", "experiment=demo", "logger=wandb", *SHORT]
-    command += ["phase=pretrain", f"data.root={photos}", f"run_dir={sweep}", "seed=1,2"]
-    command = [word for word in command if "phase.adversarial" not in word]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    words = ["srgan-train", "-m", "experiment=demo", "logger=wandb", "phase=pretrain", "seed=1,2", f"run_dir={sweep}"]
+    words += [f"data.root={photos}", *(word for word in SHORT if "phase.adversarial" not in word)]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])  # Hydra adds its own
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
     started = []
     for job in "01":
         (written,) = (sweep / job / "wandb").glob("offline-run-*/run-*.wandb")
