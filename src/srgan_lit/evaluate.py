@@ -41,7 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
         "…_HR.png and …_LR.png, CUFED5), or sample: the embedded pictures; how it is understood is said",
     )
     parser.add_argument("--hr", type=Path, metavar="DIR", help="folder whose pictures are all originals, in no layout")
-    parser.add_argument("--lr", type=Path, metavar="DIR", help="folder with the LR files of --hr, called the same")
+    parser.add_argument(
+        "--lr",
+        metavar="DIR",
+        help="folder with the LR files of --hr, called the same; or pil: make all LR by Pillow's bicubic, as papers' "
+        "code for CUFED5 does, instead of MATLAB's",
+    )
     parser.add_argument(
         "--degradation",
         nargs="+",
@@ -66,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go; made if missing")
     parser.add_argument(
-        "--protocol", default="y_shave4", metavar="P", help="y_shave4 (default; the papers'), y_full or rgb_full"
+        "--protocol",
+        metavar="P",
+        help="y_shaveN, y_full or rgb_full (default: y_shave4 at x4, the papers', y_shave2 at x2, y_shave8 at x8); for "
+        "CUFED5 y_full is shown too",
     )
     parser.add_argument(
         "--scale", type=int, choices=(2, 4, 8), help="of bicubic, where no other model has one (default: 4)"
@@ -187,17 +195,37 @@ def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
     paths = [*given.values(), *held_out.values(), *([arguments.hr.resolve()] if arguments.hr else [])]
     opened = [sets.test_pairs(folder, scale) for folder in given]
     opened += [sets.test_pairs(folder, scale).held_out(arguments.validation_share) for folder in held_out]
+    by_pillow = _by_pillow(arguments)
     if arguments.hr:
-        opened.append(sets.test_pairs_of_two(arguments.hr, arguments.lr, scale))
+        opened.append(sets.test_pairs_of_two(arguments.hr, None if by_pillow else arguments.lr, scale))
     named = [replace(each, name=name) for each, name in zip(opened, distinct(paths), strict=True)]
     for each in named:
         if each.understood:
-            command_line.complain(f"{each.name}: {each.understood}")
+            command_line.complain(f"{each.name}: {each.understood}{_about_lr(each, by_pillow=by_pillow)}")
+    if by_pillow:
+        return [replace(each, name=f"{each.name} (LR by Pillow)", degradation=sets.PIL) for each in named]
     return [
         replace(each, name=each.name if kind == "bicubic" else f"{each.name} ({kind})", degradation=kind)
         for kind in dict.fromkeys(arguments.degradation)
         for each in named
     ]
+
+
+def _by_pillow(arguments: argparse.Namespace) -> bool:
+    """Whether ``--lr pil`` was given: no folder, unless it is written ``./pil``."""
+    from srgan_lit.common import reserved_names
+
+    if arguments.lr != "pil":
+        return False
+    reserved_names.refuse_if_also_a_path("pil", "Pillow's bicubic")
+    return True
+
+
+def _about_lr(test_set: "TestSet", *, by_pillow: bool) -> str:
+    """Of CUFED5, how its LR comes about, which its papers' tables depend on."""
+    if not test_set.benchmark:
+        return ""
+    return " by Pillow's bicubic, as in its papers" if by_pillow else " by MATLAB's bicubic; its papers: --lr pil"
 
 
 def _extra(arguments: argparse.Namespace) -> list["Measure"]:
@@ -233,7 +261,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--show {arguments.show}: 0 or more")
     if not (arguments.data or arguments.held_out or arguments.hr):
         raise UsageError("no pictures: give --data D [D …], --held-out D [D …], or --hr DIR (and --lr DIR)")
-    if arguments.lr and not arguments.hr:
+    if _by_pillow(arguments) and arguments.degradation != ["bicubic"]:
+        raise UsageError("--lr pil makes LR another way than --degradation: give one of them")
+    if arguments.lr and not arguments.hr and not _by_pillow(arguments):
         raise UsageError("--lr has no effect without --hr: name the folder of the originals too")
     from srgan_lit.data import degradations
     from srgan_lit.evaluation import columns, results, scoring
@@ -243,25 +273,27 @@ def run(arguments: argparse.Namespace) -> int:
     if earlier and not arguments.overwrite:
         raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")
     _into(arguments.into, "")
-    columns.standard(arguments.protocol, 4)  # refuses an unknown protocol before anything is loaded
+    columns.standard(arguments.protocol or "y_full", 4)  # refuses an unknown protocol before anything is loaded
     for kind in arguments.degradation:
         degradations.check(kind, "--degradation ")
     names = _names(_once(arguments.model, "--model", {"bicubic", "auto", *box.all_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
-    test_sets = _sets(arguments, scoring.common_scale(models))
-    extra = _extra(arguments)
+    scale = scoring.common_scale(models)
+    protocol = arguments.protocol or f"y_shave{scale}"
+    test_sets = _sets(arguments, scale)
+    extra = [*columns.of_papers([each.benchmark for each in test_sets], protocol), *_extra(arguments)]
     runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
     rows = scoring.evaluate(
         models,
         test_sets,
-        arguments.protocol,
+        protocol,
         arguments.out,
         extra=extra,
         save_images=arguments.save_images,
         show=arguments.show,
         runs=runs,
     )
-    headings = [*columns.standard(arguments.protocol, scoring.common_scale(models)), *extra]
+    headings = [*columns.standard(protocol, scale), *extra]
     _into(arguments.into, results.table(rows, headings))
     print(results.table(rows, headings))  # noqa: T201
     print(f"report: {arguments.out / 'report.html'}")  # noqa: T201

@@ -188,6 +188,11 @@ class SRDataModule(lightning.LightningDataModule):
         test_set = self._test_set()
         return WholePairs(test_set.name, test_set.names, test_set.load)
 
+    @property
+    def benchmark(self) -> str:
+        """CUFED5 where the test pictures are that set, which papers score in ``y_full``; else ""."""
+        return self._test_set().benchmark
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """uint8 to float in [0, 1], on the device."""
         return {**batch, "lr": tensors.to_float(batch["lr"]), "hr": tensors.to_float(batch["hr"])}

@@ -78,6 +78,7 @@ BY_SUFFIX = (
 # Where authors' archives and other projects put the same files.
 CUFED_PLACES = ("", "CUFED", "train", "CUFED/train", "train/CUFED")
 CUFED5_PLACES = ("", "CUFED5", "test", "test/CUFED5", "CUFED5/test")
+CUFED5 = "CUFED5"
 CUFED5_NAME = re.compile(r"(\d{3})_([0-5])\.png")
 CUFED5_MEMBERS = 6  # an HR image and five references
 _CUFED_ALBUM = re.compile(r"\d+@N\d+_\d+")  # Flickr user id and event number
@@ -97,12 +98,14 @@ class Layout:
         said: how, for people; "" for a plain folder of pictures.
         left_out: pictures that are no originals.
         closed: folders that cannot be read, and why.
+        benchmark: the set that this is, where papers score it in a way of their own: CUFED5, or "".
     """
 
     pairs: list[tuple[Path, Path | None]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
     closed: list[tuple[Path, str]] = field(default_factory=list)
+    benchmark: str = ""
 
     def understood(self, root: Path) -> str:
         """One line: how many pictures, and which files are what."""
@@ -182,7 +185,8 @@ def _cufed5(root: Path) -> Layout | None:
         )
     originals = [path for path in pictures if path.stem.endswith("_0")]
     said = f"CUFED5, whose …_0.png are the originals and the other {len(pictures) - len(originals)} references"
-    return Layout(pairs=[(path, None) for path in originals], said=[f"{said}; LR is made"], left_out=elsewhere)
+    pairs: list[tuple[Path, Path | None]] = [(path, None) for path in originals]
+    return Layout(pairs=pairs, said=[f"{said}; LR is made"], left_out=elsewhere, benchmark=CUFED5)
 
 
 def _and_more(count: int) -> str:

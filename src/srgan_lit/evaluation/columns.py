@@ -4,8 +4,8 @@ A new one goes here alone: files, the report and the table of runs show what the
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -77,6 +77,17 @@ def standard(protocol: str, scale: int) -> list[Measure]:
             explanation=f"Energy in dB of a grid of {scale} pixels over its neighbourhood in the spectrum; "
             "photographs lie near 0. Empty for pictures too small to tell.",
         ),
+    ]
+
+
+def of_papers(benchmarks: Iterable[str], protocol: str) -> list[Measure]:
+    """PSNR and SSIM in ``y_full`` beside those in ``protocol``, where a data set is CUFED5: its papers' protocol."""
+    if "CUFED5" not in benchmarks or protocol == "y_full":
+        return []
+    both = [measure for measure in standard("y_full", 4) if measure.key in ("psnr", "ssim")]
+    return [
+        replace(measure, key=f"{measure.key}_y_full", heading=f"{measure.key.upper()} y_full ↑", objective="")
+        for measure in both
     ]
 
 

@@ -92,7 +92,7 @@ def report(config: TrainConfig, datamodule: SRDataModule, device: torch.device) 
         models["SRGAN"] = Network(build.saved_generator(config, run_dir / "generator.safetensors"), device=device)
     protocol = f"y_shave{scale}"
     sets = [each for each in (datamodule.validation_set(), datamodule.test_set()) if len(each)]
-    judges = _judges(config, device)
+    judges = [*columns.of_papers([datamodule.benchmark], protocol), *_judges(config, device)]
     rows = scoring.evaluate(models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir})
     log.info("\n%s", results.table(rows, [*columns.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
