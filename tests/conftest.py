@@ -34,6 +34,39 @@ def pytest_xdist_auto_num_workers(config):
     return max(1, min(processors(), free // BYTES_PER_WORKER))
 
 
+# Tests marked ``gpu`` are about a GPU with CUDA, and skipped without. SRGAN_LIT_GPU_TESTS=cpu puts the processor in its
+# place, to test the tests. In no conftest.py of their own: of two modules of that name one hides the other.
+STAND_IN = os.environ.get("SRGAN_LIT_GPU_TESTS") == "cpu"
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not STAND_IN:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no GPU with CUDA")
+
+
+@pytest.fixture(scope="session")
+def device():
+    import torch
+
+    return torch.device("cpu" if STAND_IN else "cuda")
+
+
+@pytest.fixture(scope="session")
+def accelerator():
+    """The device as ``trainer.accelerator`` calls it."""
+    return "cpu" if STAND_IN else "gpu"
+
+
+@pytest.fixture
+def on_gpu_only():
+    """For what the processor cannot stand in for."""
+    if STAND_IN:
+        pytest.skip("only a GPU has this")
+
+
 # Packed caches of tests go with the tests.
 _cache = tempfile.TemporaryDirectory(prefix="srgan_lit-cache-")
 os.environ["XDG_CACHE_HOME"] = _cache.name

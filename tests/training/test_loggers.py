@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
-from helpers.patience import until
+from helpers.patience import HANGS_SECONDS, until
 from srgan_lit.train import CONF, configuration, main
 from srgan_lit.training.callbacks import dashboard_pictures
 
@@ -278,7 +278,7 @@ def test_tensorboard_shows_curves_pictures_and_alarms(tmp_path):
 
 def test_wandb_is_imported_only_when_asked_for():
     code = "import sys, srgan_lit.training.run; sys.exit('wandb' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=HANGS_SECONDS).returncode == 0
 
 
 def test_a_row_of_the_table_is_a_panel_of_every_validation_picture(monkeypatch, tmp_path):
