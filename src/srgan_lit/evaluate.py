@@ -198,7 +198,9 @@ def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
     by_pillow = _by_pillow(arguments)
     if arguments.hr:
         opened.append(sets.test_pairs_of_two(arguments.hr, None if by_pillow else arguments.lr, scale))
-    named = [replace(each, name=name) for each, name in zip(opened, distinct(paths), strict=True)]
+    remarks = [""] * len(given) + [", held out"] * len(held_out) + [""] * bool(arguments.hr)
+    names = [name + remark for name, remark in zip(distinct(paths), remarks, strict=True)]
+    named = [replace(each, name=name) for each, name in zip(opened, names, strict=True)]
     for each in named:
         if each.understood:
             command_line.complain(f"{each.name}: {each.understood}{_about_lr(each, by_pillow=by_pillow)}")

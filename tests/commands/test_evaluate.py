@@ -599,6 +599,7 @@ def test_held_out_are_those_that_training_validates_with_as_it_sees_them(tmp_pat
     command = ["--model", "bicubic", "--held-out", str(folder), "--validation-share", "0.3", "--degradation", kind]
     assert evaluate.main([*command, "--out", str(tmp_path / "o")]) == 0
     (row,) = json.loads((tmp_path / "o" / "results.json").read_text())["rows"]
+    assert row["dataset"] == "photos, held out" + ("" if kind == "bicubic" else f" ({kind})")
     rule = metrics.protocol("y_shave4")
     validated = {}
     for batch in data.val_dataloader():
