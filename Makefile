@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 BOX := $(basename $(notdir $(wildcard src/srgan_lit/models/*.safetensors)))
 GPU_REPORT := gpu-report.txt
-QUICK := $(addprefix tests/,config data evaluation losses model_files networks pictures upscaling)
+QUICK := $(addprefix tests/,common config data evaluation losses model_files networks pictures upscaling)
 
 .PHONY: setup demo check test test-quick test-slow gpu scores notebooks format clean
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_lit.common import command_line
+from srgan_lit.common import command_line, freed_memory
 from srgan_lit.common.errors import SRGANError, UsageError
 
 if TYPE_CHECKING:
@@ -271,6 +271,7 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.evaluation import columns, results, scoring
     from srgan_lit.model_files import box
 
+    freed_memory.keep()
     earlier = next((path for name in scoring.FILES if (path := arguments.out / name).exists()), None)
     if earlier and not arguments.overwrite:
         raise UsageError(f"{earlier} exists: name another folder with --out, or add --overwrite")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_lit.common import command_line, machine_errors
+from srgan_lit.common import command_line, freed_memory, machine_errors
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.progress import Progress, duration
 from srgan_lit.pictures import find, formats, video_files
@@ -158,6 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_side=arguments.max_side,
         megapixels=arguments.megapixels,
     )
+    freed_memory.keep()
     models = _Models(arguments)
     named_by_scale = arguments.output is None and not size
     planned = plan(

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from srgan_lit.common import freed_memory
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
 from srgan_lit.evaluation import metrics
@@ -228,7 +229,9 @@ class SRGANModule(L.LightningModule):
             self._lpips.on(self.device)
 
     def on_fit_start(self) -> None:
-        """Bring the terms of one's own that have weights to the device that the networks are on."""
+        """Bring the terms of one's own that have weights to the device that the networks are on; keep freed memory."""
+        if self.device.type == "cpu":
+            freed_memory.keep()
         for term in self._own_terms[0].values():
             if isinstance(term, nn.Module):
                 term.requires_grad_(False).to(self.device)
