@@ -6,7 +6,9 @@ compared column by column.
 
 import ast
 import functools
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -21,7 +23,8 @@ from srgan_lit.config import misspellings
 from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.data.sets import SAMPLE
 from srgan_lit.model_files.vgg_weights import vgg_features
-from srgan_lit.training import build, dashboards
+from srgan_lit.networks.srresnet import Generator
+from srgan_lit.training import build, dashboards, run
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.run_files import RunCheckpoints
 
@@ -268,6 +271,23 @@ def test_the_team_of_a_wandb_run_is_that_of_the_key(tmp_path, monkeypatch):
     assert [each["entity"] for each in given] == [None, "our_team"]
 
 
+def test_a_run_is_judged_by_its_objective(tmp_path, monkeypatch):
+    """What a sweep is told: the mean of the last model in the column that judges by the objective."""
+    columns = [
+        {"key": "psnr", "heading": "PSNR", "best": "max", "digits": 3, "objective": "psnr"},
+        {"key": "vgg19_5_4", "heading": "VGG19", "best": "min", "digits": 4, "objective": "perceptual"},
+    ]
+    scores = [{"model": name, "dataset": "validation", "psnr": 20.0 + n, "vgg19_5_4": n} for n, name in enumerate("ab")]
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "results.json").write_text(json.dumps({"rows": scores, "columns": columns}))
+    monkeypatch.setattr(run.scoring, "evaluate", lambda *_, **__: [])
+    monkeypatch.setattr(run.build, "saved_generator", lambda *_: Generator(blocks=1, features=8))
+    data = SimpleNamespace(validation_set=list, test_set=list, benchmark="")
+    for objective, value in (("psnr", 21.0), ("perceptual", 1.0)):
+        config = composed(tmp_path, once((*PRETRAIN, f"objective={objective}")))
+        assert run.report(config, data, torch.device("cpu")) == value
+
+
 # ---------------------------------------------------------------------- the table
 
 HERE = "config/test_every_key_is_wired.py"
@@ -315,7 +335,7 @@ WIRED = {
     "data.use_ref": "data/test_datamodule.py::test_reference_patches_are_trained_on_but_not_validated_with",
     "data.skip_bad": "data/test_datamodule.py::test_bad_and_small_pictures_stop_the_training_or_are_left_out",
     "phase.name": "config/test_configs.py::test_a_phase_that_does_not_run_leaves_no_values",
-    "objective": "sweeps/test_multirun.py::test_the_objective_says_which_run_is_the_best",
+    "objective": f"{HERE}::test_a_run_is_judged_by_its_objective",
     "init_from": "commands/test_train.py::test_adversarial_phase_starts_from_a_pretrained_generator",
     "init_discriminator_from":
         "training/test_discriminator_options.py::test_a_discriminator_goes_on_from_a_checkpoint_or_a_run",
