@@ -232,6 +232,8 @@ def test_the_data_are_those_of_the_keys(tmp_path):
         }  # fmt: skip
 
     plain, root = facts(), f"data.root={SAMPLE / 'test'}"
+    orders = [build.datamodule(composed(tmp_path, (*TINY, f"seed={seed}"))).seed for seed in (0, 1)]
+    assert orders == [0, 1]
     assert facts("data.workers=1") == plain | {"workers": 1}
     more = facts("data.validation_share=0.6")
     assert more["validated with"] > plain["validated with"]

@@ -63,7 +63,7 @@ def test_each_key_reaches_the_trainer_and_nothing_else_changes(tmp_path):
         "trainer.profiler=simple": {"trainer.profiler": SimpleProfiler.__name__},
         "trainer.profiler=pytorch": {"trainer.profiler": PyTorchProfiler.__name__},
         "trainer.limit_train_batches=3": {"trainer.limit_train_batches": 3},
-        "trainer.limit_val_batches=1": {"trainer.limit_val_batches": 1},
+        "trainer.limit_val_batches=2": {"trainer.limit_val_batches": 2},
         "trainer.tf32_convolutions=false": {"trainer.tf32_convolutions": False},
         "trainer.tf32_matmuls=true": {"trainer.tf32_matmuls": "high"},
         "+trainer.extra.detect_anomaly=true": {"trainer.extra": True},
