@@ -268,7 +268,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.lr and not arguments.hr and not _by_pillow(arguments):
         raise UsageError("--lr has no effect without --hr: name the folder of the originals too")
     from srgan_lit.data import degradations
-    from srgan_lit.evaluation import columns, results, scoring
+    from srgan_lit.evaluation import columns, published_scores, results, scoring
     from srgan_lit.model_files import box
 
     freed_memory.keep()
@@ -299,6 +299,8 @@ def run(arguments: argparse.Namespace) -> int:
     headings = [*columns.standard(protocol, scale), *extra]
     _into(arguments.into, results.table(rows, headings))
     print(results.table(rows, headings))  # noqa: T201
+    if published := published_scores.table([each.benchmark for each in test_sets], scale):
+        print(published)  # noqa: T201
     print(f"report: {arguments.out / 'report.html'}")  # noqa: T201
     failures += dict.fromkeys(f"{row.dataset}/{name}: {why}" for row in rows for name, why in row.failed.items())
     for failure in failures:

@@ -1,6 +1,7 @@
 """CUFED5 as its papers score it: their protocol, their bicubic, in tables and in a run's report."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -68,13 +69,19 @@ def test_cufed5_is_scored_in_its_papers_protocol_too_by_either_bicubic(cufed5, t
     assert "LR is made by MATLAB's bicubic; its papers: --lr pil" in said.err
     assert "LR is made by Pillow's bicubic, as in its papers" in said.err
     assert "CUFED5 (LR by Pillow)" in said.out
+    papers = re.findall(r"^\| (\S+) +\| +(\d\d\.\d\d) \| +(0\.\d{3}) \|$", said.out, re.MULTILINE)
+    assert papers[: len(papers) // 2] == papers[len(papers) // 2 :], "under each of the two tables"
+    assert {("bicubic", "24.18", "0.684"), ("SRGAN", "24.40", "0.702"), ("TTSR-rec", "27.09", "0.804")} <= set(papers)
+    assert "Quoted from Yang et al. 2020 (TTSR), table 1." in said.out
 
 
-def test_other_sets_have_no_columns_of_its_papers_and_each_scale_its_own_protocol(cufed5, tmp_path):
+def test_other_sets_have_no_columns_of_its_papers_and_each_scale_its_own_protocol(cufed5, tmp_path, capsys):
     for scale in (2, 8):
         (row,) = evaluated(tmp_path / str(scale), "--data", "sample", "--scale", scale)["rows"]
         assert row["protocol"] == f"y_shave{scale}"
         assert "psnr_y_full" not in row
+    evaluated(tmp_path / "x2", "--data", cufed5, "--scale", 2)
+    assert "Quoted" not in capsys.readouterr().out, "the papers' rows are of x4"
     (row,) = evaluated(tmp_path / "full", "--data", cufed5, "--protocol", "y_full")["rows"]
     assert row["protocol"] == "y_full"
     assert "psnr_y_full" not in row, "it is the first column"
