@@ -1,13 +1,14 @@
 """Measure how fast this machine trains, enlarges and loads: ``python -m srgan_lit.benchmark``.
 
-Everything is timed in rounds of one matrix product, one run of the package's way (ours), one matrix product and
-one run of the textbook's way (``benchmarking/textbook.py``), so that load that comes and goes hits all of them. Ratios
-and shares are taken within a round; the table gives their medians and ranges.
+Everything is timed in rounds: the package's way (ours), the textbook's (``benchmarking/textbook.py``) and, of training
+steps and inference, the strongest arrangement known in plain PyTorch (``benchmarking/lean.py``), each once, with a
+matrix product before it, so that load that comes and goes hits all of them. Ratios and shares are taken within a
+round; the table gives their medians and ranges.
 
 The floor of a step is its multiply-adds (``benchmarking/multiply_adds.py``: n·k forward for each convolution and
 linear layer, twice that backward where weights learn, once where the gradient only passes through) over the rate of
 the matrix product next to it: share = multiply_adds / rate / seconds. A share of 100 % is a step that does nothing but
-multiply, as well as the machine can. Both ways are held to the floor of ours, the least that the algorithm needs.
+multiply, as well as the machine can. All ways are held to the floor of ours, the least that the algorithm needs.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srgan_lit.benchmarking.results import measured, spread, table
-from srgan_lit.common import atomic_files, command_line
+from srgan_lit.common import atomic_files, command_line, freed_memory, worker_processes
 from srgan_lit.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
     parser = command_line.parser(
         "benchmark",
-        "Time training steps, inference and loading, next to the same written the textbook way, and say what share "
-        "of the machine's matrix-product rate they reach.",
+        "Time training steps, inference and loading, next to the same written the textbook way and as lean as plain "
+        "PyTorch allows, and say what share of the machine's matrix-product rate they reach.",
     )
     parser.add_argument(
         "--quick",
@@ -56,8 +57,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch", type=int, metavar="N", help="crops per step (default: 16, or 4 if memory is short)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--threads", type=_threads, default=1, metavar="N", help="of the processor; all: as many as it has (default: 1)"
+    )
+    parser.add_argument(
+        "--keep-memory",
+        action="store_true",
+        help="keep freed memory in the process, as trainings on a processor and upscale do, whichever way is timed",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, with the machine's description")
     return parser
+
+
+def _threads(given: str) -> int:
+    most = worker_processes.processors()
+    count = most if given == "all" else int(given) if given.isdecimal() else 0
+    if not 1 <= count <= most:
+        raise argparse.ArgumentTypeError(f"{given}: may be 1 to {most}, which this process may use, or all")
+    return count
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
@@ -120,11 +137,27 @@ def command(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--{option} {given} has no effect without pretrain or adversarial; leave it out")
     if arguments.blocks is not None and list(chosen) == ["loader"]:
         raise UsageError(f"--blocks {arguments.blocks} has no effect on the loader; leave it out")
+    import torch
+
+    settings = _settings(arguments)
+    if arguments.keep_memory and settings.device.type == "cuda":
+        raise UsageError("--keep-memory has no effect on a GPU; leave it out, or measure with --device cpu")
+    if arguments.keep_memory and not freed_memory.keep():
+        raise UsageError("--keep-memory has no effect here: glibc alone can be told to; leave it out")
+    before = torch.get_num_threads()
+    torch.set_num_threads(arguments.threads)
+    try:
+        _measure(arguments, chosen, settings)
+    finally:
+        torch.set_num_threads(before)
+    return 0
+
+
+def _measure(arguments: argparse.Namespace, chosen: Sequence[str], settings: "Settings") -> None:
     from tqdm import tqdm
 
     from srgan_lit.benchmarking import workloads
 
-    settings = _settings(arguments)
     rounds = 5 if arguments.quick else 7
     on_gpu = settings.device.type == "cuda"
     mixed = settings.precision == "bf16-mixed"
@@ -139,14 +172,15 @@ def command(arguments: argparse.Namespace) -> int:
             arithmetic = trained if name in ("pretrain", "adversarial") else full
             for workload in getattr(workloads, name)(settings):
                 results.append(measured(workload, products[arithmetic], rounds=rounds))
-                rates[arithmetic] += [*results[-1].product_rate, *results[-1].textbook_product_rate]
+                rates[arithmetic] += [rate for way in results[-1].ways.values() for rate in way.product_rate]
 
     machine = _machine(settings.device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     out = [
-        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
-        f"torch {machine['torch']}; B = {settings.blocks}, batches of {settings.batch}, {settings.precision}; "
-        f"medians of {rounds} rounds [least, most]",
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}, torch {machine['torch']}; "
+        f"{'freed memory kept; ' * arguments.keep_memory}B = {settings.blocks}, batches of {settings.batch}, "
+        f"{settings.precision}; medians of {rounds} rounds [least, most]",
         *(f"matrix product, {name}: {spread(r, times=1e-9)} G multiply-adds/s" for name, r in rates.items()),
         "",
         table(results),
@@ -170,12 +204,16 @@ def command(arguments: argparse.Namespace) -> int:
         document = {
             "machine": machine,
             "load_average": load,
-            "settings": {**dataclasses.asdict(settings), "device": str(settings.device), "rounds": rounds},
+            "settings": {
+                **dataclasses.asdict(settings),
+                "device": str(settings.device),
+                "rounds": rounds,
+                "keep_memory": arguments.keep_memory,
+            },
             "matrix_product": rates,
             "results": [result.as_json() for result in results],
         }
         atomic_files.write_text(arguments.json, json.dumps(document, indent=1) + "\n")
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

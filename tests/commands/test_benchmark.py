@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from srgan_lit import benchmark
-from srgan_lit.benchmarking import textbook, workloads
+from srgan_lit.benchmarking import lean, textbook, workloads
 from srgan_lit.benchmarking.multiply_adds import counting
-from srgan_lit.benchmarking.results import measured
+from srgan_lit.benchmarking.results import measured, table
+from srgan_lit.common import freed_memory, worker_processes
 from srgan_lit.data import sets
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.discriminator import Discriminator
@@ -51,45 +52,127 @@ def weights(network):
 STEP, TOLERANCE = 1e-5, 1e-9
 
 
-def test_a_pretraining_step_is_the_textbook_s(float64):
-    ours, textbook = workloads.pretraining(SETTINGS)
+def agree(theirs, ours, *names):
+    """Whether what an opponent minimised is what ours did."""
+    return all(float((theirs[name] / ours.values[name] - 1).abs()) < 1e-6 for name in names)  # losses are float32
+
+
+def test_a_pretraining_step_is_the_opponents(float64):
+    ours, opponents = workloads.pretraining(SETTINGS)
+    assert set(opponents) == {"textbook", "lean"}
     before = weights(ours.generator)
     lr, hr = workloads.random_batch(SETTINGS)
     for _ in range(2):
         ours.training_step({"lr": lr, "hr": hr}, 0)
-        textbook.pretrain(lr, hr)
-    apart, moved = differences(ours.generator, textbook.generator, before)
-    assert apart < TOLERANCE
-    assert moved > STEP
+        for way, opponent in opponents.items():
+            assert agree(opponent.pretrain(lr, hr), ours, "mse"), way
+    for way, opponent in opponents.items():
+        apart, moved = differences(ours.generator, opponent.generator, before)
+        assert apart < TOLERANCE, way
+        assert moved > STEP, way
 
 
-def test_an_adversarial_step_is_the_textbook_s(float64, monkeypatch):
-    monkeypatch.setattr(workloads, "vgg_features", functools.partial(vgg_features, layer="2_2"))  # a third of the time
-    ours, textbook = workloads.adversarial_training(SETTINGS)
+@pytest.fixture
+def shallow_features(monkeypatch):
+    """A third of the time."""
+    monkeypatch.setattr(workloads, "vgg_features", functools.partial(vgg_features, layer="2_2"))
+
+
+def test_an_adversarial_step_is_the_textbook_s(float64, shallow_features):
+    ours, opponents = workloads.adversarial_training(SETTINGS)
+    training = opponents["textbook"]
     before = weights(ours.generator), weights(ours.discriminator)
     lr, hr = workloads.random_batch(SETTINGS)
     for _ in range(2):
         ours.training_step({"lr": lr, "hr": hr}, 0)
-        textbook.adversarial(lr, hr)
+        assert agree(training.adversarial(lr, hr), ours, "discriminator", "perceptual", "adversarial")
     for name, start in zip(("generator", "discriminator"), before, strict=True):
-        apart, moved = differences(getattr(ours, name), getattr(textbook, name), start)
+        apart, moved = differences(getattr(ours, name), getattr(training, name), start)
         assert apart < TOLERANCE, name
         assert moved > STEP, name
 
 
-def test_the_textbook_has_every_gradient_live_and_its_own_layout():
-    ours, textbook = workloads.adversarial_training(SETTINGS)
+def learning_rate(optimizer, rate):
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def test_an_adversarial_step_is_the_lean_one_but_for_the_order_of_the_updates(float64, shallow_features):
+    ours, opponents = workloads.adversarial_training(SETTINGS)
+    training = opponents["lean"]
+    before = weights(ours.generator), weights(ours.discriminator)
     lr, hr = workloads.random_batch(SETTINGS)
-    textbook.adversarial(lr, hr)
-    for network in (textbook.generator, textbook.discriminator, textbook.features):
+    # While the discriminator stands still, the order makes no difference.
+    for optimizer in (ours._by_name["discriminator"], training.discriminator_adam):
+        learning_rate(optimizer, 0.0)
+    for _ in range(2):
+        ours.training_step({"lr": lr, "hr": hr}, 0)
+        assert agree(training.adversarial(lr, hr), ours, "discriminator", "perceptual", "adversarial")
+    apart, moved = differences(ours.generator, training.generator, before[0])
+    assert apart < TOLERANCE
+    assert moved > STEP
+    # Both judge the crops of before the generator's update, so the discriminators learn the same; then theirs has
+    # judged before it learned and ours after, and only what depends on it differs.
+    for optimizer in (ours._by_name["discriminator"], training.discriminator_adam):
+        learning_rate(optimizer, 1e-4)
+    ours.training_step({"lr": lr, "hr": hr}, 0)
+    theirs = training.adversarial(lr, hr)
+    assert agree(theirs, ours, "discriminator", "perceptual")
+    assert not agree(theirs, ours, "adversarial")
+    apart, moved = differences(ours.discriminator, training.discriminator, before[1])
+    assert apart < TOLERANCE
+    assert moved > STEP
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """The generators that textbook.forward ran, one after another."""
+    ran, forward = [], textbook.forward
+    monkeypatch.setattr(textbook, "forward", lambda generator, lr: ran.append(generator) or forward(generator, lr))
+    return ran
+
+
+def test_the_textbook_has_every_gradient_live_and_its_own_layout(forwards):
+    ours, opponents = workloads.adversarial_training(SETTINGS)
+    training = opponents["textbook"]
+    training.adversarial(*workloads.random_batch(SETTINGS))
+    assert forwards == [training.generator] * 2
+    for network in training.networks:
         assert all(parameter.grad is not None for parameter in network.parameters())
         assert all(p.is_contiguous() for p in network.parameters())
     assert ours.generator.tail.weight.is_contiguous(memory_format=torch.channels_last)
     assert not ours.generator.tail.weight.is_contiguous()
 
 
+def test_the_lean_way_computes_nothing_twice_and_no_gradient_that_nobody_uses(forwards):
+    ours, opponents = workloads.adversarial_training(SETTINGS)
+    training, seen = opponents["lean"], []
+    for optimizer in (training.generator_adam, training.discriminator_adam):
+        optimizer.register_step_pre_hook(
+            lambda *_: seen.append([any(p.grad is not None for p in each.parameters()) for each in training.networks])
+        )
+        assert not optimizer.defaults["fused"]
+    training.adversarial(*workloads.random_batch(SETTINGS))
+    assert forwards == [training.generator]
+    assert seen == [[True, False, False], [True, True, False]]  # generator, discriminator, VGG
+    for network in training.networks:
+        assert all(p.is_contiguous() for p in network.parameters())
+    lr, hr = workloads.random_batch(SETTINGS)
+    outputs = []
+    for network in training.networks:
+        network.register_forward_hook(lambda _, __, output: outputs.append(output))
+    with counting(*training.networks) as count:
+        training.adversarial(lr, hr)
+    with counting(ours, ours.perceptual) as least:
+        ours.training_step({"lr": lr, "hr": hr}, 0)
+    tail = 81 * 64 * 3 * 96**2  # counted as a layer, which it is in ours only
+    assert count.multiply_adds == least.multiply_adds - 3 * tail
+    assert len(outputs) == 5  # VGG's of hr and sr, the discriminator's of sr, hr and sr
+    assert all(output.is_contiguous() for output in outputs)
+
+
 @pytest.mark.parametrize("tile", [0, 16])
-def test_inference_is_the_textbook_s_to_a_level(tile):
+def test_inference_is_the_opponents_to_a_level(tile):
     torch.manual_seed(0)
     generator = Generator(blocks=1).eval()
     for layer in generator.modules():
@@ -98,12 +181,15 @@ def test_inference_is_the_textbook_s_to_a_level(tile):
             layer.running_var.uniform_(0.5, 2)
     pixels = read_picture(sets.SAMPLE / "test" / "astronaut.png").pixels[:40, :33]
     ours = np.concatenate(list(engine.bands(pixels, engine.Enlarger(generator), tile=tile)))
-    theirs = textbook.enlarge(pixels, generator, tile=tile)
-    apart = np.abs(ours.astype(int) - theirs)
-    assert ours.shape == (160, 132, 3)
-    assert apart.max() <= 1
-    assert np.count_nonzero(apart) < 0.001 * apart.size
-    assert ours.std() > 1
+    folded = lean.folded(generator)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+    for network in (generator, folded):
+        theirs = textbook.enlarge(pixels, network, tile=tile)
+        apart = np.abs(ours.astype(int) - theirs)
+        assert ours.shape == (160, 132, 3)
+        assert apart.max() <= 1
+        assert np.count_nonzero(apart) < 0.001 * apart.size
+        assert ours.std() > 1
 
 
 def test_both_loaders_give_the_same_samples(tmp_path):
@@ -171,20 +257,30 @@ def test_what_a_step_needs_is_counted_with_what_it_shares_and_freezes():
 
 
 def test_ratios_and_shares_are_taken_within_a_round():
-    clock = iter([9.0, 9.0, 2.0, 8.0, 4.0, 4.0])
-    rates = iter([1.0, 1.0, 10.0, 5.0, 5.0, 20.0])
-    workload = workloads.Workload(
-        name="w", unit="steps", ours=lambda: next(clock), textbook=lambda: next(clock), work=2, textbook_work=1,
-        multiply_adds=40,
-    )  # fmt: skip
+    clock = iter([9.0, 9.0, 9.0, 2.0, 8.0, 3.0, 4.0, 4.0, 8.0])
+    rates = iter([1.0, 1.0, 1.0, 10.0, 5.0, 2.0, 5.0, 20.0, 1.0])
+    ways = {
+        way: workloads.Way(run=lambda: next(clock), work=work)
+        for way, work in (("ours", 2), ("textbook", 1), ("lean", 2))
+    }
+    workload = workloads.Workload(name="w", unit="steps", ways=ways, multiply_adds=40)
     result = measured(workload, lambda: next(rates), rounds=2)
-    assert result.seconds == [2, 4]  # the first round is not counted
-    assert result.textbook_seconds == [8, 4]
-    assert result.rate == [1, 0.5]
-    assert result.ratio == [8, 2]
-    assert result.share == [2, 2]
-    assert result.textbook_share == [1, 0.5]
-    assert dataclasses.replace(result, multiply_adds=0).share == []
+    assert result.ways["ours"].seconds == [2, 4]  # the first round is not counted
+    assert result.ways["textbook"].seconds == [8, 4]
+    assert result.ways["lean"].seconds == [3, 8]
+    assert result.ways["ours"].rate == [1, 0.5]
+    assert result.ratio("textbook") == [8, 2]
+    assert result.ratio("lean") == [1.5, 2]
+    assert result.share("ours") == [2, 2]
+    assert result.share("textbook") == [1, 0.5]
+    assert dataclasses.replace(result, multiply_adds=0).share("ours") == []
+    written = result.as_json()
+    assert written["ratios"]["textbook"] == {"median": 5, "least": 2, "most": 8, "rounds": [8, 2]}
+    assert written["ratios"]["lean"] == {"median": 1.75, "least": 1.5, "most": 2, "rounds": [1.5, 2]}
+    _, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table([result]).splitlines()]
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        ("w", "ours", ""), ("", "textbook", "5.00 [2.00, 8.00]"), ("", "lean", "1.75 [1.50, 2.00]"),
+    ]  # fmt: skip
 
 
 def test_mixed_steps_are_in_bfloat16_and_of_the_blocks_that_are_asked_for(monkeypatch, tmp_path):
@@ -201,8 +297,41 @@ def test_mixed_steps_are_in_bfloat16_and_of_the_blocks_that_are_asked_for(monkey
     assert set(seen) == {(2, True, torch.bfloat16)}
     written = json.loads((tmp_path / "speed.json").read_text())
     assert set(written["matrix_product"]) == {"float32", "bfloat16"}
-    assert written["results"][0]["product_rate"][0] in written["matrix_product"]["bfloat16"]
+    for way in ("ours", "textbook", "lean"):
+        assert written["results"][0]["ways"][way]["product_rate"][0] in written["matrix_product"]["bfloat16"]
+    assert set(written["results"][0]["ratios"]) == {"textbook", "lean"}
     assert (written["settings"]["blocks"], written["settings"]["precision"]) == (2, "bf16-mixed")
+
+
+@pytest.mark.parametrize(("options", "count"), [([], 1), (["--threads", "2", "--keep-memory"], 2)])
+def test_it_has_the_threads_and_the_memory_that_it_is_told_and_says_so(monkeypatch, capsys, tmp_path, options, count):
+    monkeypatch.setattr(worker_processes, "processors", lambda: 3)
+    before, seen = torch.get_num_threads(), []
+    product = workloads.matrix_product  # the first thing measured
+    monkeypatch.setattr(freed_memory, "keep", lambda: seen.append("kept") or True)
+    monkeypatch.setattr(workloads, "matrix_product", lambda *how: seen.append(torch.get_num_threads()) or product(*how))
+    given = ["--quick", "--only", "pretrain", "--batch", "1", "--device", "cpu", "--blocks", "1"]
+    assert benchmark.main([*given, *options, "--json", str(tmp_path / "speed.json")]) == 0
+    kept = "--keep-memory" in options
+    assert seen == ["kept"] * kept + [count]
+    said = capsys.readouterr().out
+    assert f" cores, {count} thread{'s' * (count > 1)}, torch" in said
+    assert ("freed memory kept" in said) == kept
+    written = json.loads((tmp_path / "speed.json").read_text())
+    assert written["machine"]["threads"] == count
+    assert written["settings"]["keep_memory"] == kept
+    assert torch.get_num_threads() == before
+
+
+def test_all_threads_are_as_many_as_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(worker_processes, "processors", lambda: 3)
+    assert benchmark.build_parser().parse_args(["--threads", "all"]).threads == 3
+
+
+def test_what_cannot_keep_freed_memory_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(freed_memory, "keep", lambda: False)
+    assert benchmark.main(["--quick", "--device", "cpu", "--keep-memory"]) == 2
+    assert "--keep-memory has no effect here" in capsys.readouterr().err
 
 
 def run(*arguments):
@@ -220,14 +349,17 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
     assert "Other load" in result.stdout
     written = json.loads(path.read_text())
     assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results"}
-    assert written["machine"]["threads"] >= 1
+    assert written["machine"]["threads"] == 1
     assert written["machine"]["torch"] == torch.__version__
     assert written["settings"]["rounds"] == 5
     assert [row["unit"] for row in written["results"]] == ["samples", "samples"]
     for row in written["results"]:
-        assert len(row["seconds"]) == len(row["textbook_seconds"]) == len(row["ratio"]) == 5
-        assert min(row["seconds"] + row["textbook_seconds"] + row["product_rate"]) > 0
-        assert row["share"] == []
+        assert list(row["ways"]) == ["ours", "textbook"]
+        for way in row["ways"].values():
+            assert len(way["seconds"]) == len(way["product_rate"]) == 5
+            assert min(way["seconds"] + way["product_rate"]) > 0
+            assert way["share"] == []
+        assert len(row["ratios"]["textbook"]["rounds"]) == 5
     assert set(written["results"][0]["details"]) >= {"packing_pictures_per_second", "anonymous_bytes_more"}
     assert len(written["matrix_product"]["float32"]) == 5 + 2 * 2 * 5
 
@@ -241,6 +373,9 @@ def test_the_command_measures_the_loader_and_writes_it(tmp_path):
         (["--precision", "bf16-mixed", "--only", "loader", "inference"], "--precision bf16-mixed has no effect"),
         (["--blocks", "5", "--only", "loader"], "--blocks 5 has no effect"),
         (["--blocks", "0"], "--blocks 0"),
+        (["--threads", "0"], "--threads: 0: may be 1 to"),
+        (["--threads", "9999"], "--threads: 9999: may be 1 to"),
+        (["--threads", "some"], "--threads: some: may be 1 to"),
         (["--only", "training"], "invalid choice: 'training'"),
         pytest.param(
             ["--device", "cuda"],

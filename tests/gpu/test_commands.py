@@ -102,7 +102,8 @@ def test_the_benchmark_measures_steps_their_share_and_memory(tmp_path, device, c
     assert benchmark.main([*given, "--json", str(tmp_path / "speed.json")]) == 0
     written = json.loads((tmp_path / "speed.json").read_text())
     (step,) = written["results"]
-    assert min(step["seconds"] + step["share"]) > 0
+    assert list(step["ways"]) == ["ours", "textbook", "lean"]
+    assert min(value for way in step["ways"].values() for value in way["seconds"] + way["share"]) > 0
     assert written["settings"]["precision"] == precision
     if device.type == "cuda":
         assert step["details"]["peak_bytes"] > 10 * 2**20

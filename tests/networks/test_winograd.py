@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srgan_lit import Generator, enlarge
-from srgan_lit.benchmarking import textbook, workloads
+from srgan_lit.benchmarking import lean, textbook, workloads
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks import winograd
 from srgan_lit.networks.winograd import Conv3x3
@@ -106,13 +106,14 @@ def test_learning_half_precision_and_contiguous_go_the_plain_way(taken):
     assert not taken
 
 
-def test_features_and_the_upscaler_take_it_and_the_textbook_does_not(taken):
+def test_features_and_the_upscaler_take_it_and_the_benchmark_s_opponents_do_not(taken):
     generator = Generator(blocks=1).eval()
     pixels = (random(48, 48, 3).abs() * 255).clamp(0, 255).to(torch.uint8).numpy()
     textbook.enlarge(pixels, generator, tile=0)
+    textbook.enlarge(pixels, lean.folded(generator), tile=0)
     small = workloads.Settings(device=torch.device("cpu"), blocks=1, batch=2, side=48, tile=24)
-    training = workloads.adversarial_training(small)[1]
-    training.adversarial(torch.rand(2, 3, 24, 24), torch.rand(2, 3, 96, 96))
+    for training in workloads.adversarial_training(small)[1].values():
+        training.adversarial(torch.rand(2, 3, 24, 24), torch.rand(2, 3, 96, 96))
     assert not taken
     enlarge(pixels, generator)
     assert len(taken) == 2  # the convolutions before both shuffles

@@ -12,73 +12,77 @@ if TYPE_CHECKING:
     from srgan_lit.benchmarking.workloads import Workload
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
-    """The samples of one workload, by round: seconds, and the matrix products before each in multiply-adds/s."""
+OURS = "ours"
 
-    name: str
-    unit: str
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Samples:
+    """One way's, by round: seconds for ``work`` units, and the matrix product before each in multiply-adds/s."""
+
     work: float
-    textbook_work: float
-    multiply_adds: int
-    details: dict[str, float]
     seconds: list[float]
-    textbook_seconds: list[float]
     product_rate: list[float]
-    textbook_product_rate: list[float]
 
     @property
     def rate(self) -> list[float]:
-        """``unit`` per second."""
+        """Units per second."""
         return [self.work / seconds for seconds in self.seconds]
 
-    @property
-    def textbook_rate(self) -> list[float]:
-        """``unit`` per second, the textbook's way."""
-        return [self.textbook_work / seconds for seconds in self.textbook_seconds]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """The samples of one workload by way: ours, then its opponents'."""
+
+    name: str
+    unit: str
+    multiply_adds: int
+    details: dict[str, float]
+    ways: dict[str, Samples]
 
     @property
-    def ratio(self) -> list[float]:
-        """How many times the textbook's rate ours is."""
-        return [ours / theirs for ours, theirs in zip(self.rate, self.textbook_rate, strict=True)]
+    def opponents(self) -> list[str]:
+        """Every way but ours."""
+        return [way for way in self.ways if way != OURS]
 
-    @property
-    def share(self) -> list[float]:
-        """Of the floor; empty where there are no multiply-adds."""
-        return self._share(self.seconds, self.product_rate)
+    def ratio(self, opponent: str) -> list[float]:
+        """How many times the opponent's rate ours is, by round."""
+        pairs = zip(self.ways[OURS].rate, self.ways[opponent].rate, strict=True)
+        return [ours / theirs for ours, theirs in pairs]
 
-    @property
-    def textbook_share(self) -> list[float]:
-        """Of the same floor, the textbook's way."""
-        return self._share(self.textbook_seconds, self.textbook_product_rate)
-
-    def _share(self, seconds: list[float], rates: list[float]) -> list[float]:
-        pairs = zip(seconds, rates, strict=True)
+    def share(self, way: str) -> list[float]:
+        """Of the floor of ours, by round; empty where there are no multiply-adds."""
+        pairs = zip(self.ways[way].seconds, self.ways[way].product_rate, strict=True)
         return [self.multiply_adds / rate / took for took, rate in pairs] if self.multiply_adds else []
 
     def as_json(self) -> dict[str, Any]:
         """Everything measured and derived."""
-        derived = ("rate", "textbook_rate", "ratio", "share", "textbook_share")
-        return {**dataclasses.asdict(self), **{name: getattr(self, name) for name in derived}}
+        document = dataclasses.asdict(self)
+        for way, samples in self.ways.items():
+            document["ways"][way] |= {"rate": samples.rate, "share": self.share(way)}
+        document["ratios"] = {way: _summary(self.ratio(way)) for way in self.opponents}
+        return document
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values), "rounds": values}
 
 
 def measured(workload: "Workload", product: Callable[[], float], *, rounds: int) -> Result:
-    """Time ``workload`` against its textbook way, in turns, after one round that is not counted."""
-    samples: list[tuple[float, float, float, float]] = []
+    """Time the ways of ``workload`` in turns, after one round that is not counted."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in workload.ways}
     for _ in range(rounds + 1):
-        samples.append((product(), workload.ours(), product(), workload.textbook()))
-    rates, ours, textbook_rates, textbook = (list(column) for column in zip(*samples[1:], strict=True))
+        for name, way in workload.ways.items():
+            samples[name].append((product(), way.run()))
+    ways = {}
+    for name, taken in samples.items():
+        rates, seconds = (list(column) for column in zip(*taken[1:], strict=True))
+        ways[name] = Samples(work=workload.ways[name].work, seconds=seconds, product_rate=rates)
     return Result(
         name=workload.name,
         unit=workload.unit,
-        work=workload.work,
-        textbook_work=workload.textbook_work,
         multiply_adds=workload.multiply_adds,
         details=workload.details,
-        seconds=ours,
-        textbook_seconds=textbook,
-        product_rate=rates,
-        textbook_product_rate=textbook_rates,
+        ways=ways,
     )
 
 
@@ -96,27 +100,18 @@ def _short(value: float) -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The table: each workload, ours and the textbook's way."""
-    rows = [("", "way", "ms for one", "per second", "% of floor", "ratio")]
+    """The table: each workload by every way, and how many times an opponent's rate ours is."""
+    rows = [("", "way", "ms for one", "per second", "% of floor", "ours to it")]
     for result in results:
-        rows.append(
+        rows += [
             (
-                result.name,
-                "ours",
-                spread([s / result.work for s in result.seconds], times=1e3),
-                f"{spread(result.rate)} {result.unit}",
-                spread(result.share, times=100),
-                spread(result.ratio),
+                result.name if way == OURS else "",
+                way,
+                spread([seconds / samples.work for seconds in samples.seconds], times=1e3),
+                f"{spread(samples.rate)} {result.unit}",
+                spread(result.share(way), times=100),
+                "" if way == OURS else spread(result.ratio(way)),
             )
-        )
-        rows.append(
-            (
-                "",
-                "textbook",
-                spread([s / result.textbook_work for s in result.textbook_seconds], times=1e3),
-                f"{spread(result.textbook_rate)} {result.unit}",
-                spread(result.textbook_share, times=100),
-                "",
-            )
-        )
+            for way, samples in result.ways.items()
+        ]
     return text_tables.markdown(rows, left=[True] * 6)

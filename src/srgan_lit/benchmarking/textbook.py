@@ -1,4 +1,4 @@
-"""The same networks and data run the way textbook implementations do: what the benchmark compares with.
+"""The same networks and data run the way textbook implementations do: the first of the benchmark's opponents.
 
 Contiguous layout, one generator forward for each update, gradients of every weight that a loss reaches (of the
 discriminator's and of VGG's too), Adam not fused, BatchNorm as layers, a file decoded for every sample. The
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.networks.discriminator import Discriminator
-from srgan_lit.networks.srresnet import Generator
+from srgan_lit.networks.srresnet import Generator, UpsampleStage
 from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.pictures.rgb8 import read_picture
 from srgan_lit.upscaling import tiling
@@ -30,7 +30,10 @@ from srgan_lit.upscaling import tiling
 def forward(generator: Generator, lr: Tensor) -> Tensor:
     """What ``generator(lr)`` gives, one layer after another as figure 4 of the paper draws them."""
     skip = generator.head(lr)
-    x = generator.upsample(skip + generator.trunk_norm(generator.trunk_conv(generator.trunk(skip))))
+    x = skip + generator.trunk_norm(generator.trunk_conv(generator.trunk(skip)))
+    for stage in generator.upsample:
+        assert isinstance(stage, UpsampleStage)
+        x = stage.act(stage.shuffle(stage.conv(x)))
     tail = generator.tail
     return F.conv2d(x, tail.weight, tail.bias, padding=tail.padding)
 
@@ -38,7 +41,8 @@ def forward(generator: Generator, lr: Tensor) -> Tensor:
 class TextbookTraining:
     """Updates as tutorials write them. The networks given are copied.
 
-    ``lr`` is (B, 3, h, w) and ``hr`` (B, 3, H, W), in [0, 1] and contiguous.
+    ``lr`` is (B, 3, h, w) and ``hr`` (B, 3, H, W), in [0, 1] and contiguous. Updates return what they minimised, by
+    the names that it has in ``SRGANModule.values``.
     """
 
     def __init__(
@@ -49,30 +53,37 @@ class TextbookTraining:
     ) -> None:
         self.generator = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
         self.generator_adam = Adam(self.generator.parameters(), lr=1e-4)
+        self.networks: list[nn.Module] = [self.generator]
         if discriminator is not None and perceptual is not None:
             self.discriminator = copy.deepcopy(discriminator).to(memory_format=torch.contiguous_format)
             self.discriminator_adam = Adam(self.discriminator.parameters(), lr=1e-4)
             features = copy.deepcopy(perceptual.features).to(memory_format=torch.contiguous_format)
             self.features = features.requires_grad_(True)
+            self.networks += [self.discriminator, self.features]
 
-    def pretrain(self, lr: Tensor, hr: Tensor) -> None:
+    def pretrain(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """One update of the generator by the mean squared error."""
         self.generator_adam.zero_grad()
-        pixel.pixel_loss(forward(self.generator, lr), hr, "mse").backward()
+        loss = pixel.pixel_loss(forward(self.generator, lr), hr, "mse")
+        loss.backward()
         self.generator_adam.step()
+        return {"mse": loss.detach()}
 
-    def adversarial(self, lr: Tensor, hr: Tensor) -> None:
+    def adversarial(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """One update of each network: VGG features and 1e-3 of the adversarial term."""
         self.discriminator_adam.zero_grad()
         generated = self.discriminator(forward(self.generator, lr).detach())
-        adversarial.discriminator_loss(self.discriminator(hr), generated).backward()
+        loss = adversarial.discriminator_loss(self.discriminator(hr), generated)
+        loss.backward()
         self.discriminator_adam.step()
 
         self.generator_adam.zero_grad()
         sr = forward(self.generator, lr)
         perceptual = F.mse_loss(self.features(sr).float(), self.features(hr).detach().float())
-        (perceptual + 1e-3 * adversarial.generator_loss(self.discriminator(sr))).backward()
+        game = adversarial.generator_loss(self.discriminator(sr))
+        (perceptual + 1e-3 * game).backward()
         self.generator_adam.step()
+        return {"discriminator": loss.detach(), "perceptual": perceptual.detach(), "adversarial": game.detach()}
 
 
 @torch.no_grad()

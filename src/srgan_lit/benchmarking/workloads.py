@@ -1,13 +1,14 @@
-"""What the benchmark times: each thing the package's way and the textbook's, on the same input. No clock reading
+"""What the benchmark times: each thing the package's way and its opponents', on the same input. No clock reading
 but that of one run, no statistics, no output.
 """
 
+import functools
 import gc
 import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from srgan_lit.benchmarking import textbook
+from srgan_lit.benchmarking import lean, textbook
 from srgan_lit.benchmarking.multiply_adds import counting
+from srgan_lit.benchmarking.results import OURS
 from srgan_lit.config import shipped
 from srgan_lit.config.schema import AdversarialConfig, DataConfig, PhaseConfig, PretrainConfig
 from srgan_lit.data import sets
@@ -54,19 +56,23 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workload:
-    """One thing to time. ``ours`` and ``textbook`` each do it once and return seconds.
+class Way:
+    """``run`` does ``work`` units once and returns seconds."""
 
-    ``work`` and ``textbook_work`` say how many ``unit`` that once is; ``multiply_adds`` is the least that ``ours``
-    needs, 0 where there are none.
+    run: Callable[[], float]
+    work: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One thing to time in several ways, in this order: ``ours``, then its opponents.
+
+    ``multiply_adds`` is the least that ours needs, 0 where there are none.
     """
 
     name: str
     unit: str
-    ours: Callable[[], float]
-    textbook: Callable[[], float]
-    work: float
-    textbook_work: float
+    ways: dict[str, Way]
     multiply_adds: int = 0
     details: dict[str, float] = field(default_factory=dict)
 
@@ -141,11 +147,14 @@ def random_batch(settings: Settings) -> tuple[Tensor, Tensor]:
     return lr, hr
 
 
-def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None], settings: Settings) -> Workload:
+Opponents = Mapping[str, textbook.TextbookTraining]
+
+
+def _training(name: str, ours: Steps, opponents: Opponents, update: str, settings: Settings) -> Workload:
     lr, hr = random_batch(settings)
     batch = {key: image.contiguous(memory_format=torch.channels_last) for key, image in (("lr", lr), ("hr", hr))}
 
-    def rounded(step: Callable[[], None]) -> Callable[[], None]:
+    def rounded(step: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:
             mixed = settings.precision == "bf16-mixed"
             with torch.autocast(settings.device.type, dtype=torch.bfloat16, enabled=mixed):
@@ -156,36 +165,38 @@ def _training(name: str, ours: Steps, textbook: Callable[[Tensor, Tensor], None]
     step = rounded(lambda: ours.training_step(batch, 0))
     with counting(ours, *filter(None, [ours.perceptual])) as count:
         step()
+    steps = {OURS: step}
+    for way, opponent in opponents.items():
+        steps[way] = rounded(functools.partial(getattr(opponent, update), lr, hr))
     return Workload(
         name=name,
         unit="steps",
-        ours=clocked(step, settings.device),
-        textbook=clocked(rounded(lambda: textbook(lr, hr)), settings.device),
-        work=1,
-        textbook_work=1,
+        ways={way: Way(run=clocked(each, settings.device), work=1) for way, each in steps.items()},
         multiply_adds=count.multiply_adds,
-        details=_peak(step, settings.device),
+        details=_peak(step, settings.device, [each for opponent in opponents.values() for each in opponent.networks]),
     )
 
 
-def _peak(step: Callable[[], None], device: torch.device) -> dict[str, float]:
-    """The most of a GPU's memory that a step has in use, with the networks; nothing elsewhere."""
+def _peak(step: Callable[[], None], device: torch.device, others: Iterable[nn.Module]) -> dict[str, float]:
+    """The most of a GPU's memory that a step has in use, its networks too but not ``others``; nothing elsewhere."""
     if device.type != "cuda":
         return {}
     torch.cuda.reset_peak_memory_stats(device)
     step()
-    return {"peak_bytes": torch.cuda.max_memory_allocated(device)}
+    held = sum(tensor.nbytes for each in others for tensor in (*each.parameters(), *each.buffers()))
+    return {"peak_bytes": torch.cuda.max_memory_allocated(device) - held}
 
 
-def pretraining(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:
-    """Both ways to pretrain, from the same weights."""
+def pretraining(settings: Settings) -> tuple[Steps, Opponents]:
+    """Every way to pretrain, from the same weights."""
     generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
-    return Steps(generator=generator, phase=phase).prepare(settings.device), textbook.TextbookTraining(generator)
+    ours = Steps(generator=generator, phase=phase).prepare(settings.device)
+    return ours, {"textbook": textbook.TextbookTraining(generator), "lean": lean.LeanTraining(generator)}
 
 
-def adversarial_training(settings: Settings) -> tuple[Steps, textbook.TextbookTraining]:
-    """Both ways to train adversarially, from the same weights. VGG's are random: the arithmetic is the same."""
+def adversarial_training(settings: Settings) -> tuple[Steps, Opponents]:
+    """Every way to train adversarially, from the same weights. VGG's are random: the arithmetic is the same."""
     generator, discriminator = (
         network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
@@ -195,19 +206,21 @@ def adversarial_training(settings: Settings) -> tuple[Steps, textbook.TextbookTr
         name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=dict(shipped.term_weights())
     )
     ours = Steps(generator=generator, discriminator=discriminator, perceptual=perceptual, phase=phase)
-    return ours.prepare(settings.device), textbook.TextbookTraining(generator, discriminator, perceptual)
+    ours.prepare(settings.device)
+    kinds = {"textbook": textbook.TextbookTraining, "lean": lean.LeanTraining}
+    return ours, {way: kind(generator, discriminator, perceptual) for way, kind in kinds.items()}
 
 
 def pretrain(settings: Settings) -> Iterator[Workload]:
     """A pretraining step."""
-    ours, textbook = pretraining(settings)
-    yield _training("pretraining step", ours, textbook.pretrain, settings)
+    ours, opponents = pretraining(settings)
+    yield _training("pretraining step", ours, opponents, "pretrain", settings)
 
 
 def adversarial(settings: Settings) -> Iterator[Workload]:
     """Both updates of an adversarial step."""
-    ours, textbook = adversarial_training(settings)
-    yield _training("adversarial step", ours, textbook.adversarial, settings)
+    ours, opponents = adversarial_training(settings)
+    yield _training("adversarial step", ours, opponents, "adversarial", settings)
 
 
 # ---------------------------------------------------------------------- inference
@@ -222,18 +235,21 @@ def inference(settings: Settings) -> Iterator[Workload]:
     with torch.no_grad(), counting(generator) as count:
         generator(tensors.from_pixels(pixels).to(settings.device))
     megapixels = pixels.shape[0] * pixels.shape[1] * SCALE**2 / 1e6
+    folded = lean.folded(generator)
 
     def ours(tile: int) -> NDArray[np.uint8]:
         return np.concatenate(list(engine.bands(pixels, enlarger, tile=tile)))
 
     for name, tile in (("inference, whole", 0), (f"inference, tiles of {settings.tile}", settings.tile)):
+        enlarged = {
+            OURS: functools.partial(ours, tile),
+            "textbook": functools.partial(textbook.enlarge, pixels, generator, tile=tile),
+            "lean": functools.partial(textbook.enlarge, pixels, folded, tile=tile),
+        }
         yield Workload(
             name=name,
             unit="megapixels",
-            ours=clocked(lambda tile=tile: ours(tile), settings.device),  # type: ignore[misc]
-            textbook=clocked(lambda tile=tile: textbook.enlarge(pixels, generator, tile=tile), settings.device),  # type: ignore[misc]
-            work=megapixels,
-            textbook_work=megapixels,
+            ways={way: Way(run=clocked(each, settings.device), work=megapixels) for way, each in enlarged.items()},
             multiply_adds=count.multiply_adds,  # of the whole: what tiles compute twice is their cost
         )
 
@@ -323,13 +339,13 @@ def loader(settings: Settings) -> Iterator[Workload]:
         details = {"packing_pictures_per_second": packing, **_growth(folder, part, settings)}
         for workers in (0, min(4, os.cpu_count() or 1)):
             data = opened(folder, batches=ours_batches, workers=workers)
-            ours, textbook = data.train_dataloader(), decoding(data, folder, batches=decoded_batches, workers=workers)
+            packed, decoded = data.train_dataloader(), decoding(data, folder, batches=decoded_batches, workers=workers)
             yield Workload(
                 name="loader, 1 process" if not workers else f"loader, {workers} workers",
                 unit="samples",
-                ours=lambda ours=ours: _drain(ours),  # type: ignore[misc]
-                textbook=lambda textbook=textbook: _drain(textbook),  # type: ignore[misc]
-                work=(ours_batches - 1) * LOADED,
-                textbook_work=(decoded_batches - 1) * LOADED,
+                ways={
+                    OURS: Way(run=functools.partial(_drain, packed), work=(ours_batches - 1) * LOADED),
+                    "textbook": Way(run=functools.partial(_drain, decoded), work=(decoded_batches - 1) * LOADED),
+                },
                 details=details if not workers else {},
             )
