@@ -50,27 +50,17 @@ test-quick: check
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-# MODELS.md's table. TESTS holds Set5 and Set14, TRAINED is data.root of the training, FEATURES holds VGG19 and SqueezeNet.
+# The tables of MODELS.md and docs/held_out.md. TESTS holds Set5 and Set14, TRAINED is data.root of the training, FEATURES
+# holds VGG19's and SqueezeNet's.
 scores: setup
 	@test -d "$(TESTS)" -a -d "$(TRAINED)" -a -d "$(FEATURES)" \
 		|| { echo "make scores TESTS=<folder> TRAINED=<folder> FEATURES=<folder>" >&2; exit 2; }
 	$(BIN)/python -m srgan_lit.evaluate --model bicubic $(BOX) --data sample $(TESTS)/Set5 $(TESTS)/Set14 \
+		--degradation bicubic everyday --perceptual $(FEATURES)/vgg19_features.safetensors \
+		--lpips $(FEATURES)/squeezenet1_1_features.safetensors --out runs/scores --overwrite --into MODELS.md
+	$(BIN)/python -m srgan_lit.evaluate --model bicubic srgan everyday everyday-faithful auto \
 		--held-out $(TRAINED) --validation-share 0.03 --degradation bicubic everyday \
-		--perceptual $(FEATURES)/vgg19_features.safetensors --lpips $(FEATURES)/squeezenet1_1_features.safetensors \
-		--out runs/scores --overwrite --into MODELS.md
-
-# For whoever has a GPU: its tests, then how fast it is, all of it in one file to send back.
-gpu: setup
-	@$(BIN)/python -c 'import torch, sys; sys.exit(None if torch.cuda.is_available() else "make gpu: torch sees no GPU with CUDA")'
-	@{ \
-		OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/gpu -v || echo "FAILED: tests"; \
-		for precision in 32-true bf16-mixed; do for blocks in 5 16; do \
-			echo; $(BIN)/python -m srgan_lit.benchmark --only pretrain adversarial --device cuda --batch 16 \
-				--blocks $$blocks --precision $$precision || echo "FAILED: benchmark"; \
-		done; done; \
-		echo; $(BIN)/python -m srgan_lit.benchmark --only inference --device cuda || echo "FAILED: benchmark"; \
-	} 2>&1 | tee $(GPU_REPORT)
-	@echo "Everything is in $(GPU_REPORT)"; ! grep "^FAILED: " $(GPU_REPORT)
+		--lpips $(FEATURES)/squeezenet1_1_features.safetensors --out runs/held_out --overwrite --into docs/held_out.md
 
 # Run them and keep their outputs: minutes, since the second one trains.
 notebooks: setup

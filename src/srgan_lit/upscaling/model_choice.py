@@ -14,8 +14,8 @@ AUTO = "auto"
 CLEAN, TREATED = "srgan", "everyday"
 
 # MODELS.md has what was measured at and around these.
-BLOCK_STEP, BLOCK_RATIO = 1.8, 1.15
-NOISE = 2.6
+BLOCK_STEP, BLOCK_RATIO = 3.0, 1.2
+NOISE = 4.5
 
 _NAMED = 3  # files of each model
 
