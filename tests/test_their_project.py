@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import re
 import shutil
 import subprocess
@@ -136,6 +137,7 @@ def test_what_is_wrong_with_their_parts_is_refused_in_one_line(arguments, theirs
     monkeypatch.syspath_prepend(theirs)
     monkeypatch.setattr(sys, "argv", ["srgan-train", *MINE, *arguments, f"hydra.run.dir={tmp_path}/run"])
     monkeypatch.setattr(train, "_guarded", trained.append)
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])  # Hydra adds one for the run's train.log
     with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
         train.main()
     lines = errors.getvalue().splitlines()

@@ -248,7 +248,7 @@ def test_evaluate_says_what_it_understood_and_takes_any_two_folders(tmp_path, mo
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give --data D [D …], or --hr DIR"),
+        ([], "give --data D [D …], --held-out D [D …], or --hr DIR"),
         (["--lr", "Set5/LRx4", "--data", "Set5"], "--lr has no effect without --hr"),
         (["--hr", "nowhere"], "nowhere: no such folder"),
         (["--hr", "Set5/HR", "--lr", "nowhere"], "nowhere: no such folder"),
