@@ -13,6 +13,7 @@ from srgan_lit.model_files.generator_file import load_generator, read_metadata
 from srgan_lit.training import schedules
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.module import SRGANModule
+from srgan_lit.training.run_files import ContinuedCSVLogger, RunCheckpoints
 
 
 class Watch(L.Callback):
@@ -185,3 +186,24 @@ def test_bf16_trains_with_float32_losses(tmp_path):
     assert trainer.global_step == 3
     assert all(value.dtype == torch.float32 for value in module.values.values())
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in module.parameters())
+
+
+def test_the_row_of_an_iteration_is_on_the_disk_before_its_checkpoint(tmp_path):
+    rows = {}
+
+    class Recorded(RunCheckpoints):
+        def _save_checkpoint(self, trainer, filepath):
+            with (tmp_path / "metrics.csv").open() as curve:
+                rows[trainer.global_step] = [row["step"] for row in csv.DictReader(curve)]
+            super()._save_checkpoint(trainer, filepath)
+
+    module = make(plan(pretrain=4))
+    fit(
+        module,
+        tmp_path,
+        Recorded(tmp_path / "checkpoints", every=2, validate_every=100, unless=lambda: False),
+        logger=ContinuedCSVLogger(tmp_path, iteration=0),
+        enable_checkpointing=True,
+        limit_val_batches=0,
+    )
+    assert rows == {2: ["1", "2"], 4: ["1", "2", "3", "4"]}, "a run killed between the two would go on without the row"

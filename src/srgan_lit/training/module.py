@@ -261,8 +261,11 @@ class SRGANModule(L.LightningModule):
         self._skips.count(spoilt, self._alarming())
         if self.ema is not None:
             updates.average(self.ema, self.generator, decay=self.optimization.ema, finite=finite)
-        if self._trainer is not None and self.line_is_due(self.global_step):
-            self.read_values()
+        if self._trainer is not None:
+            self._speed.count(len(batch["lr"]) * self.trainer.world_size)
+            if self.line_is_due(self.global_step):
+                self.read_values()
+                self._take_line()
 
     @property
     def skipped(self) -> int:
@@ -416,17 +419,21 @@ class SRGANModule(L.LightningModule):
             self._rates = self.learning_rates()  # before the schedules step on
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
-        """Take losses, learning rates, gradient norms and speed to the loggers, and end after the last phase."""
-        self._speed.count(len(batch["lr"]) * self.trainer.world_size)
-        if self.line_is_due(self.global_step):
-            losses = {f"train/{name}": value for name, value in self.read.items()}
-            shown = {"train/total", "train/discriminator", f"train/{self.plan.pretrain and self.plan.pretrain.loss}"}
-            for name, value in losses.items():
-                self.log(name, value, logger=False, prog_bar=name in shown)
-            rates = {f"learning_rate/{name}": rate for name, rate in self._rates.items()}
-            self._take_to_loggers({**losses, **rates, "images_per_second": self._speed.read()})
+        """End after the last phase."""
         if self.global_step >= self.plan.iterations != self.trainer.max_steps:
             self.trainer.should_stop = True  # after a validation
+
+    def _take_line(self) -> None:
+        """Take losses, learning rates, gradient norms and speed to the loggers.
+
+        Within the step, before any checkpoint of its iteration: a run that goes on from one has the row.
+        """
+        losses = {f"train/{name}": value for name, value in self.read.items()}
+        shown = {"train/total", "train/discriminator", f"train/{self.plan.pretrain and self.plan.pretrain.loss}"}
+        for name, value in losses.items():
+            self.log(name, value, logger=False, prog_bar=name in shown)
+        rates = {f"learning_rate/{name}": rate for name, rate in self._rates.items()}
+        self._take_to_loggers({**losses, **rates, "images_per_second": self._speed.read()})
 
     def line_is_due(self, iteration: int) -> bool:
         """Whether the loggers get a row after this iteration."""
