@@ -36,6 +36,8 @@ def test_memory_and_open_files_stay_flat(tmp_path):
         assert len(early) > 3
         assert len(late) > 3
         grown = statistics.median(rss for _, rss, _ in late) - statistics.median(rss for _, rss, _ in early)
-        print(f"iterations {first + 300} to {first + 1200}: {grown:+.1f} MiB, {max(f for *_, f in late)} files open")
+        # The usual number: a checkpoint that is just being written is one more.
+        before, after = (statistics.median(files for *_, files in part) for part in (early, late))
+        print(f"iterations {first + 300} to {first + 1200}: {grown:+.1f} MiB, {after} files open")
         assert grown < 20, f"{grown:.1f} MiB in 600 iterations"
-        assert max(files for *_, files in late) <= max(files for *_, files in early)
+        assert after <= before
