@@ -46,7 +46,7 @@ test: check
 test-quick: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(QUICK)
 
-# Kills, mutated files and long runs: half an hour.
+# Kills, mutated files, several processes and long runs: an hour and more.
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 

@@ -91,6 +91,7 @@ def test_two_processes_train_their_parts(theirs, tmp_path):
     assert_theirs(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_jobs_of_a_cluster_with_two_processes_each_train_their_parts(theirs, tmp_path):
     """As SLURM's launcher does it, in processes of this machine; each job starts a torchrun."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")

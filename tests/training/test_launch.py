@@ -110,6 +110,7 @@ def contents(run_dir):
     }
 
 
+@pytest.mark.slow
 def test_two_processes_are_alone_in_their_run_and_go_on_after_a_kill_and_before_their_result(tmp_path):
     """The plain command and torchrun are refused while two processes train; then these are killed, and resumed."""
     run_dir = tmp_path / "run"
