@@ -270,6 +270,7 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.data import degradations
     from srgan_lit.evaluation import columns, published_scores, results, scoring
     from srgan_lit.model_files import box
+    from srgan_lit.upscaling import model_choice
 
     freed_memory.keep()
     earlier = next((path for name in scoring.FILES if (path := arguments.out / name).exists()), None)
@@ -279,7 +280,7 @@ def run(arguments: argparse.Namespace) -> int:
     columns.standard(arguments.protocol or "y_full", 4)  # refuses an unknown protocol before anything is loaded
     for kind in arguments.degradation:
         degradations.check(kind, "--degradation ")
-    names = _names(_once(arguments.model, "--model", {"bicubic", "auto", *box.all_names()}))
+    names = _names(_once(arguments.model, "--model", {"bicubic", model_choice.AUTO, *box.all_names()}))
     models, failures = _models(names, arguments.scale, arguments.device)
     scale = scoring.common_scale(models)
     protocol = arguments.protocol or f"y_shave{scale}"

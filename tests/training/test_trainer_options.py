@@ -5,27 +5,15 @@ import dataclasses
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.profilers import PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from omegaconf import OmegaConf
 
 from helpers import in_process, tiny_runs
+from helpers.configurations import tiny
 from helpers.tiny_runs import BOTH, TINY
-from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.model_files.generator_file import read_metadata
 from srgan_lit.training import build, run
 from srgan_lit.training.networks_apart import NetworksApart
-
-
-def composed(run_dir, *overrides):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", overrides=[*TINY, *BOTH, *overrides])
-    OmegaConf.set_struct(cfg, False)
-    cfg.run_dir = str(run_dir)
-    return configuration(cfg)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +27,7 @@ def _flags():
 
 def test_each_key_reaches_the_trainer_and_nothing_else_changes(tmp_path):
     def facts(*overrides):
-        trainer = build.trainer(composed(tmp_path, *overrides))
+        trainer = build.trainer(tiny(tmp_path, *overrides))
         return {
             "trainer.deterministic": torch.are_deterministic_algorithms_enabled(),
             "trainer.profiler": type(trainer.profiler).__name__,
@@ -75,9 +63,9 @@ def test_each_key_reaches_the_trainer_and_nothing_else_changes(tmp_path):
 
 def test_the_strategy_is_that_of_the_key(tmp_path):
     def strategy(*overrides):
-        return build.trainer(composed(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", *overrides)).strategy
+        return build.trainer(tiny(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", *overrides)).strategy
 
-    assert isinstance(build.trainer(composed(tmp_path)).strategy, SingleDeviceStrategy)
+    assert isinstance(build.trainer(tiny(tmp_path)).strategy, SingleDeviceStrategy)
     of_lightning = strategy("trainer.strategy=ddp_find_unused_parameters_true")
     assert type(of_lightning) is DDPStrategy
     assert of_lightning._ddp_kwargs == {"find_unused_parameters": True}
@@ -86,7 +74,7 @@ def test_the_strategy_is_that_of_the_key(tmp_path):
     assert not plain._ddp_kwargs
     assert type(strategy()) is NetworksApart
     assert not strategy()._ddp_kwargs["find_unused_parameters"]
-    config = composed(tmp_path, "trainer=ddp", "trainer.accelerator=cpu")
+    config = tiny(tmp_path, "trainer=ddp", "trainer.accelerator=cpu")
     own = dataclasses.replace(config, model=dataclasses.replace(config.model, name="own"))
     assert build.trainer(own).strategy._ddp_kwargs["find_unused_parameters"], "not all of its weights may take part"
 
@@ -132,7 +120,7 @@ def test_a_run_that_a_callback_ends_has_a_result_and_own_loggers_their_curve(tmp
         f"+logger.extra.mine.save_dir={tmp_path}/mine",
         "trainer.limit_train_batches=1", "trainer.profiler=simple", "+trainer.extra.enable_progress_bar=false",
     )  # fmt: skip
-    run.train(composed(tmp_path / "run", *own))
+    run.train(tiny(tmp_path / "run", *own))
     assert read_metadata(tmp_path / "run" / "generator.safetensors").trained["iterations"] == 2
     assert (tmp_path / "run" / "report" / "results.json").is_file()
     assert "run_training_batch" in (tmp_path / "run" / "fit-profile.txt").read_text()

@@ -12,23 +12,13 @@ from torch import Tensor
 
 from srgan_lit.benchmarking import textbook
 from srgan_lit.losses import adversarial
-from srgan_lit.losses.perceptual import PerceptualLoss
-from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator, fold_batchnorm_
 
 
 class LeanTraining(textbook.TextbookTraining):
     """Updates without needless work: one forward of the generator for both, no gradient that nobody uses."""
 
-    def __init__(
-        self,
-        generator: Generator,
-        discriminator: Discriminator | None = None,
-        perceptual: PerceptualLoss | None = None,
-    ) -> None:
-        super().__init__(generator, discriminator, perceptual)
-        if perceptual is not None:
-            self.features.requires_grad_(False)
+    gradients_of_vgg = False
 
     def adversarial(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """One update of each network, the generator's first: it is judged by the discriminator of the step before."""

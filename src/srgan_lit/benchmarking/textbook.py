@@ -45,6 +45,8 @@ class TextbookTraining:
     the names that it has in ``SRGANModule.values``.
     """
 
+    gradients_of_vgg = True  # of its weights, which nobody uses
+
     def __init__(
         self,
         generator: Generator,
@@ -58,7 +60,7 @@ class TextbookTraining:
             self.discriminator = copy.deepcopy(discriminator).to(memory_format=torch.contiguous_format)
             self.discriminator_adam = Adam(self.discriminator.parameters(), lr=1e-4)
             features = copy.deepcopy(perceptual.features).to(memory_format=torch.contiguous_format)
-            self.features = features.requires_grad_(True)
+            self.features = features.requires_grad_(self.gradients_of_vgg)
             self.networks += [self.discriminator, self.features]
 
     def pretrain(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:

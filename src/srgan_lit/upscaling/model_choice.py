@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from srgan_lit.common import reserved_names
-from srgan_lit.pictures import condition, full_files
+from srgan_lit.pictures import condition
 
 AUTO = "auto"
 CLEAN, TREATED = "srgan", "everyday"
@@ -58,13 +58,3 @@ def said(choices: Mapping[Path, Choice]) -> str:
         more = f"; and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
         parts.append(f"{name} for {len(files)} ({'; '.join(files[:_NAMED])}{more})")
     return f"--model auto: {', '.join(parts)}"
-
-
-def for_file(path: Path, *, max_pixels: int) -> Choice:
-    """The choice for the first frame of a picture file.
-
-    Raises:
-        SRGANError: it is no picture, damaged, or too large.
-    """
-    with full_files.opened(path, max_pixels=max_pixels) as opened:
-        return for_pixels(opened.frame(0))

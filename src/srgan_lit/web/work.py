@@ -80,11 +80,6 @@ class Work:
         """
         size = job.options.size
         options = dataclasses.replace(job.options, size=TargetSize())
-        if options.model == model_choice.AUTO:
-            choice = model_choice.for_file(job.source, max_pixels=self.max_pixels)
-            options = dataclasses.replace(options, model=choice.name)
-            job.choice = f"{choice.name}: {choice.why}"
-        enlarger = self._enlarger(options)
         current = area = done = total = 0
 
         def begin(number: int, pixels: Pixels) -> None:
@@ -110,6 +105,11 @@ class Work:
             job.go_on()
 
         with full_files.opened(job.source, max_pixels=self.max_pixels, together=True) as opened:
+            if options.model == model_choice.AUTO:
+                choice = model_choice.for_pixels(opened.frame(0))
+                options = dataclasses.replace(options, model=choice.name)
+                job.choice = f"{choice.name}: {choice.why}"
+            enlarger = self._enlarger(options)
             frames = picture_frames.frames(opened, enlarger, job.suffix, size=size, on_frame=begin, on_progress=advance)
             shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
             full_files.write(job.result, shown, opened.info)
