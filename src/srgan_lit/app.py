@@ -44,13 +44,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=7860, help="0 for any that is free (default: 7860)")
     parser.add_argument(
         "--max-megapixels",
-        type=_positive,
+        type=command_line.positive,
         default=25,
         metavar="N",
         help="refuse larger pictures; of animations, all frames together (default: 25)",
     )
     parser.add_argument(
-        "--max-megabytes", type=_positive, default=100, metavar="N", help="refuse larger files (default: 100)"
+        "--max-megabytes",
+        type=command_line.positive,
+        default=100,
+        metavar="N",
+        help="refuse larger files (default: 100)",
     )
     parser.add_argument(
         "--max-queue",
@@ -70,14 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-disk-gigabytes",
-        type=_positive,
+        type=command_line.positive,
         default=4,
         metavar="N",
         help="of all pictures and results that are kept; the oldest results go first (default: 4)",
     )
     parser.add_argument(
         "--timeout",
-        type=_positive,
+        type=command_line.positive,
         default=30,
         metavar="SECONDS",
         help="end connections that say or take nothing, and uploads that are too slow, after this (default: 30)",
@@ -131,13 +135,6 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, which is 0 to 65535")
     return int(text)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and a million")
-    return value
 
 
 def _base_path(text: str) -> str:

@@ -1,9 +1,10 @@
 """Compare models on test pictures: ``python -m srgan_lit.evaluate --model M [M …] --data D [D …] --out DIR``."""
 
 import argparse
+import functools
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--validation-share",
-        type=_share,
+        type=command_line.share(ends=False),
         default=0.05,
         metavar="SHARE",
         help="data.validation_share of that training (default: 0.05)",
@@ -109,16 +110,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     return parser
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1; data.validation_share is 0.05 by default")
-    return share
 
 
 def distinct(paths: Sequence[Path]) -> list[str]:
@@ -184,8 +175,11 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
     return {name: network or baseline for name, network in networks.items()}, failures
 
 
-def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
-    """The data sets, each under its own name, and how each was understood said."""
+def _sets(arguments: argparse.Namespace, scale: int) -> tuple[list["TestSet"], list[str]]:
+    """The data sets, each under its own name, and one line for each folder that cannot be read.
+
+    Says how each set was understood.
+    """
     from dataclasses import replace
 
     from srgan_lit.data import sets
@@ -193,24 +187,40 @@ def _sets(arguments: argparse.Namespace, scale: int) -> list["TestSet"]:
     given = _once(arguments.data, "--data", {"sample"})
     held_out = _once(arguments.held_out, "--held-out")
     paths = [*given.values(), *held_out.values(), *([arguments.hr.resolve()] if arguments.hr else [])]
-    opened = [sets.test_pairs(folder, scale) for folder in given]
-    opened += [sets.test_pairs(folder, scale).held_out(arguments.validation_share) for folder in held_out]
-    by_pillow = _by_pillow(arguments)
-    if arguments.hr:
-        opened.append(sets.test_pairs_of_two(arguments.hr, None if by_pillow else arguments.lr, scale))
     remarks = [""] * len(given) + [", held out"] * len(held_out) + [""] * bool(arguments.hr)
-    names = [name + remark for name, remark in zip(distinct(paths), remarks, strict=True)]
-    named = [replace(each, name=name) for each, name in zip(opened, names, strict=True)]
-    for each in named:
-        if each.understood:
-            command_line.complain(f"{each.name}: {each.understood}{_about_lr(each, by_pillow=by_pillow)}")
+    by_pillow = _by_pillow(arguments)
+
+    def held_out_of(folder: str) -> "TestSet":
+        return sets.test_pairs(folder, scale).held_out(arguments.validation_share)
+
+    opening: list[Callable[[], TestSet]] = [functools.partial(sets.test_pairs, folder, scale) for folder in given]
+    opening += [functools.partial(held_out_of, folder) for folder in held_out]
+    if arguments.hr:
+        lr = None if by_pillow else arguments.lr
+        opening.append(functools.partial(sets.test_pairs_of_two, arguments.hr, lr, scale))
+    opened, failures = [], []
+    for open_set, name, remark in zip(opening, distinct(paths), remarks, strict=True):
+        try:
+            test_set = replace(open_set(), name=name + remark)
+        except UsageError:
+            raise
+        except SRGANError as error:
+            failures.append(str(error))
+            continue
+        opened.append(test_set)
+        failures += test_set.unreadable
+        if test_set.understood:
+            command_line.complain(f"{test_set.name}: {test_set.understood}{_about_lr(test_set, by_pillow=by_pillow)}")
+    if not opened:
+        raise SRGANError("; ".join(failures))
     if by_pillow:
-        return [replace(each, name=f"{each.name} (LR by Pillow)", degradation=sets.PIL) for each in named]
+        opened = [replace(each, name=f"{each.name} (LR by Pillow)", degradation=sets.PIL) for each in opened]
+        return opened, failures
     return [
         replace(each, name=each.name if kind == "bicubic" else f"{each.name} ({kind})", degradation=kind)
         for kind in dict.fromkeys(arguments.degradation)
-        for each in named
-    ]
+        for each in opened
+    ], failures
 
 
 def _by_pillow(arguments: argparse.Namespace) -> bool:
@@ -284,7 +294,8 @@ def run(arguments: argparse.Namespace) -> int:
     models, failures = _models(names, arguments.scale, arguments.device)
     scale = scoring.common_scale(models)
     protocol = arguments.protocol or f"y_shave{scale}"
-    test_sets = _sets(arguments, scale)
+    test_sets, unreadable = _sets(arguments, scale)
+    failures += unreadable
     extra = [*columns.of_papers([each.benchmark for each in test_sets], protocol), *_extra(arguments)]
     runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
     rows = scoring.evaluate(

@@ -114,8 +114,8 @@ def _unpack(dataset: str, archive: Path, target: Path) -> None:
 
     holds: dict[str, Callable[[Path], Path | None]] = {
         "cufed": layouts.find_cufed,
-        "cufed5": layouts.find_cufed5,
-        "folder": lambda folder: folder if find.pictures(folder) else None,
+        "cufed5": lambda folder: layouts.find_cufed5(folder, find.contents(folder).pictures),
+        "folder": lambda folder: folder if find.contents(folder).pictures else None,
     }
     with archives.unpacked(archive, target) as staging:
         inner = staging
@@ -160,7 +160,8 @@ def command(arguments: argparse.Namespace) -> int:
     for line in report.wrong:
         command_line.complain(line)
     if dataset != "cufed5" and not arguments.no_pack:
-        config = DataConfig(name=dataset, root=str(root), cache=arguments.cache)
+        # What is no good was named above; a training decides whether it does without.
+        config = DataConfig(name=dataset, root=str(root), cache=arguments.cache, skip_bad=True)
         packed_cache.open_packed(
             sets.training_sources(config, arguments.scale),
             scale=arguments.scale,

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 from srgan_lit.common import command_line
-from srgan_lit.common.errors import UsageError
-from srgan_lit.pictures import find
+from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.sweeps import run_table
 
 
@@ -23,17 +22,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(arguments: argparse.Namespace) -> int:
+    failures: list[str] = []
     for folder in arguments.folder:
-        for closed, why in find.unreadable(folder):
-            command_line.complain(f"{closed}: this folder cannot be read ({why})")
-        if not run_table.find(folder):
+        runs, unreadable = run_table.find(folder)
+        failures += unreadable
+        if not runs and not unreadable:
             raise UsageError(f"{folder}: no run directory at or below it")
-    found = run_table.read(arguments.folder)
-    sys.stdout.write(run_table.table(found))
+    rows = run_table.read(arguments.folder)
+    if not rows:
+        raise SRGANError("; ".join(failures))
+    sys.stdout.write(run_table.table(rows))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        run_table.write(arguments.out, found)
-    return 0
+        run_table.write(arguments.out, rows)
+    for failure in failures:
+        command_line.complain(failure)
+    return 1 if failures else 0
 
 
 def main() -> None:

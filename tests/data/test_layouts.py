@@ -89,9 +89,9 @@ def test_training_sees_the_originals_alone_and_uses_their_lr_files(tmp_path, lay
 def test_a_degradation_makes_lr_where_there_are_files_too_and_says_so(tmp_path):
     write_pairs(tmp_path, *LAYOUTS["HR"])
     config = DataConfig(name="folder", root=str(tmp_path), crop=16, degradation="jpeg")
-    found, said = sets.training_set(config, 4)
-    assert all(source.lr_path is None for source in found)
-    assert said.endswith("data.degradation=jpeg makes LR, the LR files are passed over")
+    training = sets.training_set(config, 4)
+    assert all(source.lr_path is None for source in training.sources)
+    assert training.understood.endswith("data.degradation=jpeg makes LR, the LR files are passed over")
 
 
 def test_lr_of_another_scale_is_no_lr_and_no_original(tmp_path):

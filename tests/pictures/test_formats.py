@@ -34,7 +34,7 @@ def test_what_the_table_says_of_a_format_is_so(tmp_path, suffix):
     path.parent.mkdir()
     written(path, noise, scale=4)
 
-    assert find.pictures(path.parent) == [path]
+    assert find.contents(path.parent).pictures == [path]
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(path, path.name)
     assert archives.unpack(tmp_path / "a.zip", tmp_path / "unpacked") == 1
@@ -87,7 +87,7 @@ def test_results_kept_inside_and_hidden_files_are_passed_over_and_a_broken_link_
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
 
     def names(**besides):
-        return [path.relative_to(tmp_path).as_posix() for path in find.pictures(tmp_path, **besides)]
+        return [path.relative_to(tmp_path).as_posix() for path in find.contents(tmp_path, **besides).pictures]
 
     assert names() == ["a.png", "gone.png", "out/a.png"]
     assert names(besides=tmp_path / "out") == ["a.png", "gone.png"]

@@ -1,7 +1,9 @@
 """Folders below the one that is named, of which nobody may list the files: named, and the rest is worked on."""
 
 import errno
+import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,9 @@ from PIL import Image
 from srgan_lit import evaluate, prepare, runs, upscale
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import DataConfig
-from srgan_lit.data import sets
+from srgan_lit.data import inspection, sets
+from srgan_lit.data.datamodule import SRDataModule
+from srgan_lit.upscaling.plan import plan
 
 
 @pytest.fixture
@@ -63,17 +67,20 @@ def test_every_command_names_them_and_works_on_the_rest(
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [said]
     assert "| pictures      | 4 " in printed.out
-    assert evaluate.main(["--model", "bicubic", "--data", str(photos), "--out", str(tmp_path / "scores")]) == 0
-    assert f"4 pictures: each is an original, LR is made of it; cannot be read: {photos}/b (Permission denied)" in (
-        capsys.readouterr().err
-    )
+    assert evaluate.main(["--model", "bicubic", "--data", str(photos), "--out", str(tmp_path / "scores")]) == 1
+    printed = capsys.readouterr()
+    assert [line for line in printed.err.splitlines() if "cannot be read" in line] == [said]
+    assert "4 pictures: each is an original, LR is made of it" in printed.err
+    assert json.loads((tmp_path / "scores" / "results.json").read_text())["rows"][0]["n"] == 4
     config = DataConfig(name="folder", root=str(photos), crop=24)
-    with pytest.raises(UsageError, match=r"folders cannot be read: .*photos/b \(Permission denied\)\. .*skip_bad=true"):
+    with pytest.raises(UsageError, match=r"photos/b: .*cannot be read \(Permission denied\)\. .*skip_bad=true"):
         sets.check(config, 4)
+    with pytest.raises(UsageError, match=r"photos/b: .*cannot be read \(Permission denied\)\. .*skip_bad=true"):
+        SRDataModule(config).setup()
     sets.check(replace(config, skip_bad=True), 4)
-    found, understood = sets.training_set(replace(config, skip_bad=True), 4)
-    assert [source.name for source in found] == ["0.png", "1.png", "2.png", "a/3.png"]
-    assert f"cannot be read: {photos}/b (Permission denied)" in understood
+    training = sets.training_set(replace(config, skip_bad=True), 4)
+    assert [source.name for source in training.sources] == ["0.png", "1.png", "2.png", "a/3.png"]
+    assert training.unreadable == [said]
 
 
 def test_the_table_of_runs_names_them_too(
@@ -90,7 +97,7 @@ def test_the_table_of_runs_names_them_too(
     with pytest.raises(SystemExit) as ended:
         runs.main()
     said = capsys.readouterr()
-    assert ended.value.code == 0
+    assert ended.value.code == 1
     assert said.err == f"{tmp_path}/runs/b: this folder cannot be read (Permission denied)\n"
     assert "| a " in said.out
 
@@ -101,8 +108,48 @@ def test_one_that_is_named_itself_is_told_as_such(
     close(photos)
     assert upscale.main([str(photos), "-o", str(tmp_path / "out"), "--model", "bicubic"]) == 1
     assert capsys.readouterr().err == f"{photos}: this folder cannot be read (Permission denied)\n"
-    for arguments in (["--data", str(photos)], ["--hr", str(photos)]):
-        assert evaluate.main(["--model", "bicubic", "--out", str(tmp_path / "scores"), *arguments]) == 2
-        assert f"{photos} cannot be read: Permission denied" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=r"folders cannot be read: .*photos \(Permission denied\)"):
+    for arguments in (["--data", str(photos)], ["--hr", str(photos)], ["--held-out", str(photos)]):
+        assert evaluate.main(["--model", "bicubic", "--out", str(tmp_path / "scores"), *arguments]) == 1
+        assert f"error: {photos}: this folder cannot be read (Permission denied)" in capsys.readouterr().err
+        assert not (tmp_path / "scores").exists()
+    for kind in ("folder", "cufed5"):
+        assert prepare.main([kind, "--root", str(photos), "--no-pack"]) == 1
+        assert capsys.readouterr().err == f"error: {photos}: this folder cannot be read (Permission denied)\n"
+    with pytest.raises(UsageError, match=r"photos: this folder cannot be read \(Permission denied\)"):
         sets.check(DataConfig(name="folder", root=str(photos), crop=24), 4)
+
+
+def test_evaluate_scores_the_sets_beside_one_that_cannot_be_read(
+    photos: Path, close: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    close(closed)
+    data = ["--data", str(closed), str(photos)]
+    assert evaluate.main(["--model", "bicubic", "--out", str(tmp_path / "scores"), *data]) == 1
+    assert f"{closed}: this folder cannot be read (Permission denied)" in capsys.readouterr().err.splitlines()
+    (row,) = json.loads((tmp_path / "scores" / "results.json").read_text())["rows"]
+    assert (row["dataset"], row["n"]) == ("photos", 6)
+
+
+def test_a_folder_is_listed_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: Counter[Path] = Counter()
+    scandir = os.scandir
+
+    def counting(path: str | os.PathLike[str] = ".") -> object:
+        listed[Path(path)] += 1
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counting)
+    once = dict.fromkeys((photos, photos / "a", photos / "b", photos / "b" / "c"), 1)
+    readings: dict[str, Callable[[], object]] = {
+        "check of a training": lambda: sets.check(DataConfig(name="folder", root=str(photos), crop=24), 4),
+        "test set": lambda: sets.test_pairs(photos, 4),
+        "originals": lambda: sets.test_pairs_of_two(photos, None, 4),
+        "inspection": lambda: inspection.folder(photos, 4),
+        "plan of upscale": lambda: plan([str(photos)], tmp_path / "out"),
+    }
+    for name, read in readings.items():
+        listed.clear()
+        read()
+        assert listed == once, name

@@ -125,7 +125,7 @@ def test_the_objective_says_which_run_is_the_best(tmp_path):
         found = run_table.read([folder])
         assert found[0].name == best
         assert found[-1].name == "11"
-    assert [run.name for run in run_table.find(tmp_path / "psnr")] == ["0", "2", "10", "11"]
+    assert [run.name for run in run_table.find(tmp_path / "psnr")[0]] == ["0", "2", "10", "11"]
 
 
 # ------------------------------------------------------------------ Optuna

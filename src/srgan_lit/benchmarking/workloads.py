@@ -260,7 +260,7 @@ def inference(settings: Settings) -> Iterator[Workload]:
 def write_patches(folder: Path, count: int) -> None:
     """``count`` PNG files of 160x160 as CUFED has them, cut from the embedded pictures."""
     random = np.random.default_rng(0)
-    photos = [read_picture(path).pixels for path in find.pictures(sets.SAMPLE / "test")]
+    photos = [read_picture(path).pixels for path in find.contents(sets.SAMPLE / "test").pictures]
     photos = [photo for photo in photos if min(photo.shape[:2]) >= 160]
     for number in range(count):
         photo = photos[number % len(photos)]
@@ -318,7 +318,7 @@ def _growth(folder: Path, part: Path, settings: Settings) -> dict[str, float]:
     taken = []
     for each in (part, part, folder):  # the first pass warms the allocator
         before = anonymous_bytes()
-        data = opened(each, batches=math.ceil(len(find.pictures(each)) / LOADED))
+        data = opened(each, batches=math.ceil(len(find.contents(each).pictures) / LOADED))
         _drain(data.train_dataloader())
         taken.append(anonymous_bytes() - before)
     pixels = (settings.pictures - settings.pictures // 4) * 160 * 160 * 3

@@ -6,6 +6,7 @@ SIGTERM and SIGHUP. A command's module builds its parser without importing torch
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -30,6 +31,33 @@ def parser(command: str, description: str, *, epilog: str | None = None) -> argp
     made.add_argument("--version", action="version", version=f"srgan_lit {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
+
+
+def share(*, ends: bool = True) -> Callable[[str], float]:
+    """The type of an option that takes a share, as 0.5 or 50%: from 0 to 1, or without the ``ends`` between them."""
+
+    def parsed(text: str) -> float:
+        try:
+            value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 <= value <= 1 if ends else 0 < value < 1):
+            bounds = "from 0 to 1" if ends else "above 0 and below 1"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a share {bounds}, such as 0.5 or 50%")
+        return value
+
+    return parsed
+
+
+def positive(text: str) -> float:
+    """The type of an option that takes a number above 0 and below a million."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below a million")
+    return value
 
 
 def complain(message: object) -> None:

@@ -86,18 +86,21 @@ class SRDataModule(lightning.LightningDataModule):
         if self._packed is not None:
             return
         config = self.config
-        found, understood = sets.training_set(config, self.scale)
+        training, test = sets.training_set(config, self.scale), self._test_set()
         if self._rank()[0] == 0:
-            for line in filter(None, (understood, self._test_set().understood)):
+            for line in filter(None, (training.understood, test.understood)):
                 _log.info("%s", line)
-        opened = packed_cache.open_packed(found, scale=self.scale, label=sets.label(config), cache=config.cache)
+            for line in (*training.unreadable, *test.unreadable):
+                _log.warning("left out: %s", line)
+        sources = training.sources
+        opened = packed_cache.open_packed(sources, scale=self.scale, label=sets.label(config), cache=config.cache)
         if opened.bad and not config.skip_bad:
             raise SRGANError(
-                f"{len(opened.bad)} of {len(found)} pictures cannot be used: "
+                f"{len(opened.bad)} of {len(sources)} pictures cannot be used: "
                 f"{sets.listing(list(opened.bad.values()))}. "
                 "Replace them, or leave them out with data.skip_bad=true"
             )
-        albums = {source.name: source.album for source in found}
+        albums = {source.name: source.album for source in sources}
         used = [at for at in range(len(opened)) if opened.lr_sizes[at].min() * self.scale >= config.crop]
         small = len(opened) - len(used)
         if small and not config.skip_bad:

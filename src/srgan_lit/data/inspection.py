@@ -45,11 +45,6 @@ def _examine(path: Path) -> _Examined:
         return _Examined(mode="", size=(0, 0), wrong=str(error))
 
 
-def _closed(report: Report, folder: Path) -> None:
-    """Add the folders that cannot be read."""
-    report.wrong.extend(f"{path}: this folder cannot be read ({why})" for path, why in find.unreadable(folder))
-
-
 def _examined(report: Report, paths: Sequence[Path], *, expected_size: tuple[int, int] | None) -> None:
     """Decode every picture, and add sizes, modes and what is wrong."""
     found = list(worker_processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
@@ -86,11 +81,13 @@ def cufed(root: Path) -> Report:
     folder = layouts.find_cufed(root)
     if folder is None:
         raise UsageError(f"{root}: no CUFED there: no folder input/, nor in CUFED/ or train/")
-    parts = {part: find.pictures(folder / part) for part in ("input", "ref")}
+    contents = find.contents(folder)
+    parts = {
+        part: [path for path in contents.pictures if path.is_relative_to(folder / part)] for part in ("input", "ref")
+    }
     names = {part: {path.name for path in paths} for part, paths in parts.items()}
     pairs = len(names["input"] & names["ref"])
-    report = Report()
-    _closed(report, folder)
+    report = Report(wrong=contents.unreadable)
     report.rows.append(("pairs", str(pairs), str(CUFED_PAIRS)))
     report.rows.append(("albums", str(len({layouts.cufed_album(name) for name in names["input"]})), ""))
     if pairs != CUFED_PAIRS:
@@ -113,15 +110,18 @@ def cufed5(root: Path) -> Report:
     Raises:
         UsageError: there is none in ``root``.
     """
-    folder = layouts.find_cufed5(root)
+    contents = find.contents(root)
+    folder = layouts.find_cufed5(root, contents.pictures)
     if folder is None:
-        raise UsageError(f"{root}: no CUFED5 there: no 000_0.png, nor in CUFED5/ or test/")
-    found = sorted(path for path in folder.iterdir() if layouts.CUFED5_NAME.fullmatch(path.name))
-    groups = sorted({path.name[:3] for path in found})
-    names = {path.name for path in found}
-    report = Report()
+        raise layouts.nothing_there(root, contents.unreadable, "no CUFED5 there: no 000_0.png, nor in CUFED5/ or test/")
+    pictures = [
+        path for path in contents.pictures if path.parent == folder and layouts.CUFED5_NAME.fullmatch(path.name)
+    ]
+    groups = sorted({path.name[:3] for path in pictures})
+    names = {path.name for path in pictures}
+    report = Report(wrong=contents.unreadable)
     report.rows.append(("groups", str(len(groups)), str(CUFED5_GROUPS)))
-    report.rows.append(("pictures", str(len(found)), str(CUFED5_GROUPS * CUFED5_MEMBERS)))
+    report.rows.append(("pictures", str(len(pictures)), str(CUFED5_GROUPS * CUFED5_MEMBERS)))
     if len(groups) != CUFED5_GROUPS:
         report.wrong.append(f"{folder}: {len(groups)} groups, expected {CUFED5_GROUPS}")
     report.wrong.extend(
@@ -130,7 +130,7 @@ def cufed5(root: Path) -> Report:
         for name in (f"{group}_{member}.png" for member in range(CUFED5_MEMBERS))
         if name not in names
     )
-    _examined(report, found, expected_size=None)
+    _examined(report, pictures, expected_size=None)
     return report
 
 
@@ -139,16 +139,16 @@ def folder(root: Path, scale: int) -> Report:
 
     Raises:
         UsageError: no folder, no pictures in it, or what looks like pairs and is in no known layout.
+        SRGANError: the folder cannot be read.
     """
     layout = layouts.of_training(root, scale)
-    found = sorted({path for pair in layout.pairs for path in pair if path})
-    if not found:
-        raise UsageError(f"{root}: {'no pictures there' if root.is_dir() else 'no such folder'}")
-    report = Report()
-    _closed(report, root)
-    report.rows.append(("pictures", str(len(found)), ""))
+    pictures = sorted({path for pair in layout.pairs for path in pair if path})
+    if not pictures:
+        raise layouts.nothing_there(root, layout.unreadable, "no pictures there")
+    report = Report(wrong=layout.unreadable)
+    report.rows.append(("pictures", str(len(pictures)), ""))
     report.rows.append(("understood as", layout.understood(root), ""))
-    if others := find.others(root):
-        report.rows.append(("passed over", f"{len(others)}: {find.named(others)}", ""))
-    _examined(report, found, expected_size=None)
+    if layout.others:
+        report.rows.append(("passed over", f"{len(layout.others)}: {find.named(layout.others)}", ""))
+    _examined(report, pictures, expected_size=None)
     return report

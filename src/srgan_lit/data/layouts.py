@@ -9,7 +9,7 @@ import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,14 +97,16 @@ class Layout:
             path is where it would be: reading it fails, by name.
         said: how, for people; "" for a plain folder of pictures.
         left_out: pictures that are no originals.
-        closed: folders that cannot be read, and why.
+        others: files that are no pictures, each with the reason.
+        unreadable: one line for each folder that cannot be read.
         benchmark: the set that this is, where papers score it in a way of their own: CUFED5, or "".
     """
 
     pairs: list[tuple[Path, Path | None]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
-    closed: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[tuple[Path, str]] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     benchmark: str = ""
 
     def understood(self, root: Path) -> str:
@@ -119,8 +121,6 @@ class Layout:
             listed = ", ".join(f"{name} ({count})" for name, count in folders.most_common(4))
             more = f" and {len(folders) - 4} more folders" if len(folders) > 4 else ""
             said = [*said, f"left out: {listed}{more}"]
-        if self.closed:
-            said = [*said, f"cannot be read: {', '.join(f'{path} ({why})' for path, why in self.closed)}"]
         return f"{count}: {'; '.join(said)}"
 
 
@@ -142,28 +142,30 @@ def cufed_album(name: str) -> str:
     return match[0] if match else name
 
 
-def find_cufed5(root: Path) -> Path | None:
-    """The folder that holds files named like CUFED5's, whole or not, in any of the known layouts; None if none does."""
-    for place in CUFED5_PLACES:
-        folder = root / place
-        if folder.is_dir() and any(CUFED5_NAME.fullmatch(path.name) for path in folder.iterdir()):
-            return folder
-    return None
+def find_cufed5(root: Path, pictures: Sequence[Path]) -> Path | None:
+    """The folder that holds files named like CUFED5's, whole or not, in any of the known layouts; None if none does.
+
+    Args:
+        root: where to look.
+        pictures: all below it.
+    """
+    folders = {path.parent for path in pictures if CUFED5_NAME.fullmatch(path.name)}
+    return next((root / place for place in CUFED5_PLACES if root / place in folders), None)
 
 
-def _cufed5(root: Path) -> Layout | None:
+def _cufed5(root: Path, found: Sequence[Path]) -> Layout | None:
     """CUFED5, if that is what this is beyond doubt: nothing but whole groups.
 
     Raises:
         UsageError: it nearly is.
     """
-    folder = find_cufed5(root)
+    folder = find_cufed5(root, found)
     if folder is None:
         return None
     members = defaultdict(set)
     pictures: list[Path] = []
     elsewhere: list[Path] = []
-    for path in find.pictures(root):
+    for path in found:
         (pictures if path.parent == folder else elsewhere).append(path)
     for path in pictures:
         match = CUFED5_NAME.fullmatch(path.name)
@@ -189,6 +191,15 @@ def _cufed5(root: Path) -> Layout | None:
     return Layout(pairs=pairs, said=[f"{said}; LR is made"], left_out=elsewhere, benchmark=CUFED5)
 
 
+def nothing_there(root: Path, unreadable: Sequence[str], why: str) -> SRGANError:
+    """The refusal of a folder in which there is nothing to use: wrong usage, unless it is because it cannot be read."""
+    if not root.is_dir():
+        return UsageError(f"{root}: no such folder")
+    if unreadable:
+        return SRGANError(f"{unreadable[0]}{_and_more(len(unreadable) - 1)}")
+    return UsageError(f"{root}: {why}")
+
+
 def _and_more(count: int) -> str:
     return f" (and {count} more)" if count else ""
 
@@ -202,9 +213,10 @@ def of_training(root: Path, scale: int) -> Layout:
     Raises:
         UsageError: it looks like pairs, and no layout says which files are which.
     """
-    layout = _of(root, scale, instead="name the folder of the originals alone with data.root=<folder>")
-    layout.closed = find.unreadable(root)
-    return layout
+    contents = find.contents(root)
+    instead = "name the folder of the originals alone with data.root=<folder>"
+    layout = _of(root, contents.pictures, scale, instead=instead)
+    return replace(layout, others=contents.others, unreadable=contents.unreadable)
 
 
 def of_test(root: Path, scale: int) -> Layout:
@@ -214,9 +226,9 @@ def of_test(root: Path, scale: int) -> Layout:
         UsageError: as ``of_training``; or it looks like CUFED5 and is not whole.
     """
     instead = "name both folders, as in --hr DIR --lr DIR, or --hr DIR alone, whose pictures are then all originals"
-    layout = _cufed5(root) or _of(root, scale, instead=instead, hr_alone=True)
-    layout.closed = find.unreadable(root)
-    return layout
+    contents = find.contents(root)
+    layout = _cufed5(root, contents.pictures) or _of(root, contents.pictures, scale, instead=instead, hr_alone=True)
+    return replace(layout, others=contents.others, unreadable=contents.unreadable)
 
 
 def of_two_folders(hr: Path, lr: Path | None, scale: int) -> Layout:
@@ -225,17 +237,19 @@ def of_two_folders(hr: Path, lr: Path | None, scale: int) -> Layout:
     Raises:
         UsageError: not one file has a partner, or one has two.
     """
-    originals, closed = find.pictures(hr), find.unreadable(hr)
+    large = find.contents(hr)
     if lr is None:
-        return Layout(pairs=[(path, None) for path in originals], said=["all are originals, LR is made"], closed=closed)
-    pairs = _paired(originals, hr, find.pictures(lr), lr, scale)
-    return Layout(pairs=pairs, said=[f"{hr} with {lr}"], closed=closed + find.unreadable(lr))
+        pairs: list[tuple[Path, Path | None]] = [(path, None) for path in large.pictures]
+        return Layout(pairs=pairs, said=["all are originals, LR is made"], unreadable=large.unreadable)
+    small = find.contents(lr)
+    pairs = _paired(large.pictures, hr, small.pictures, lr, scale)
+    return Layout(pairs=pairs, said=[f"{hr} with {lr}"], unreadable=large.unreadable + small.unreadable)
 
 
-def _of(root: Path, scale: int, *, instead: str, hr_alone: bool = False) -> Layout:
+def _of(root: Path, pictures: Sequence[Path], scale: int, *, instead: str, hr_alone: bool = False) -> Layout:
     tree: dict[Path, list[Path]] = {root: []}
     below: dict[Path, list[Path]] = defaultdict(list)
-    for path in find.pictures(root):
+    for path in pictures:
         folder = path.parent
         while folder not in tree:
             tree[folder] = []

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +43,28 @@ class Source:
     lr_path: Path | None = None
 
 
-def _by_file(folder: Path, *, prefix: str = "") -> list[Source]:
-    """One source per picture below ``folder``, each an album of its own."""
-    names = [(path, prefix + path.relative_to(folder).as_posix()) for path in find.pictures(folder)]
-    return [Source(name=name, path=path, album=name) for path, name in names]
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Pictures to train on and validate with.
+
+    Attributes:
+        sources: sorted by name.
+        understood: one line that says how ``data.root`` was understood; "" where nothing had to be.
+        unreadable: one line for each folder that cannot be read, and that ``data.skip_bad`` leaves out.
+    """
+
+    sources: list[Source]
+    understood: str = ""
+    unreadable: list[str] = field(default_factory=list)
 
 
-def _cufed(root: Path, *, use_ref: bool) -> list[Source]:
+def _by_file(pictures: Sequence[Path], folder: Path, *, prefix: str = "") -> list[Source]:
+    """One source for each of the ``pictures`` below ``folder``, each an album of its own."""
+    names = [prefix + path.relative_to(folder).as_posix() for path in pictures]
+    return [Source(name=name, path=path, album=name) for path, name in zip(pictures, names, strict=True)]
+
+
+def _cufed(root: Path, *, use_ref: bool) -> TrainingSet:
     folder = layouts.find_cufed(root)
     if folder is None:
         raise UsageError(
@@ -61,23 +76,45 @@ def _cufed(root: Path, *, use_ref: bool) -> list[Source]:
         if not (folder / "ref").is_dir():
             raise UsageError(f"data.use_ref=true, but {folder} has no folder ref/; leave data.use_ref out")
         parts.append("ref")
-    return [
-        Source(name=source.name, path=source.path, album=layouts.cufed_album(source.path.name))
+    contents = {part: find.contents(folder / part) for part in parts}
+    sources = [
+        replace(source, album=layouts.cufed_album(source.path.name))
         for part in parts
-        for source in _by_file(folder / part, prefix=f"{part}/")
+        for source in _by_file(contents[part].pictures, folder / part, prefix=f"{part}/")
     ]
+    return TrainingSet(sources=sources, unreadable=[line for part in parts for line in contents[part].unreadable])
+
+
+def _folder(root: Path, config: DataConfig, scale: int | None) -> TrainingSet:
+    layout = layouts.of_training(root, scale or 4)
+    files_used = scale is not None and config.degradation == "bicubic"
+    names = [hr.relative_to(root).as_posix() for hr, _ in layout.pairs]
+    sources = [
+        Source(name=name, path=hr, album=name, lr_path=lr if files_used else None)
+        for name, (hr, lr) in zip(names, layout.pairs, strict=True)
+    ]
+    understood = f"data.root={config.root}: {layout.understood(root)}"
+    if config.degradation != "bicubic" and any(lr for _, lr in layout.pairs):
+        understood += f"; data.degradation={config.degradation} makes LR, the LR files are passed over"
+    return TrainingSet(sources=sources, understood=understood, unreadable=layout.unreadable)
 
 
 def _sample_training() -> list[Source]:
     # raccoon_03.png is the fourth patch of one photograph: an album.
+    folder = SAMPLE / "train"
     return [
-        Source(name=source.name, path=source.path, album=source.path.stem.rsplit("_", 1)[0])
-        for source in _by_file(SAMPLE / "train")
+        replace(source, album=source.path.stem.rsplit("_", 1)[0])
+        for source in _by_file(find.contents(folder).pictures, folder)
     ]
 
 
 def training_sources(config: DataConfig, scale: int | None = None) -> list[Source]:
-    """The pictures to train on and validate with, sorted.
+    """``training_set``'s pictures alone."""
+    return training_set(config, scale).sources
+
+
+def training_set(config: DataConfig, scale: int | None = None) -> TrainingSet:
+    """The pictures to train on and validate with.
 
     Args:
         config: where they are.
@@ -85,49 +122,37 @@ def training_sources(config: DataConfig, scale: int | None = None) -> list[Sourc
 
     Raises:
         UsageError: ``data.root`` is missing, not a folder, or holds no pictures in the layout asked for; or it looks
-            like pairs and it is not known which files are the originals.
+            like pairs and it is not known which files are the originals; or a folder in it cannot be read and is not
+            to be skipped.
+        SRGANError: folders that cannot be read are to be skipped, and nothing is left.
     """
-    return training_set(config, scale)[0]
-
-
-def training_set(config: DataConfig, scale: int | None = None) -> tuple[list[Source], str]:
-    """``training_sources``, and one line that says how ``data.root`` was understood."""
     if config.name == "sample":
-        return _sample_training(), ""
+        return TrainingSet(sources=_sample_training())
     if config.name == "own":
-        return _own(config), ""
+        return TrainingSet(sources=_own(config))
     root = _root(config)
-    if config.name == "cufed":
-        found, said = _cufed(root, use_ref=config.use_ref), ""
-    else:
-        layout = layouts.of_training(root, scale or 4)
-        names = [(hr, hr.relative_to(root).as_posix(), lr) for hr, lr in layout.pairs]
-        files_used = scale is not None and config.degradation == "bicubic"
-        found = [Source(name=name, path=hr, album=name, lr_path=lr if files_used else None) for hr, name, lr in names]
-        said = f"data.root={config.root}: {layout.understood(root)}"
-        if config.degradation != "bicubic" and any(lr for *_, lr in names):
-            said += f"; data.degradation={config.degradation} makes LR, the LR files are passed over"
-    if not found:
-        raise UsageError(f"data.root={root}: no pictures there ({_why_none(root)})")
-    return found, said
-
-
-def _why_none(root: Path) -> str:
-    closed = [f"{path} cannot be read: {why}" for path, why in find.unreadable(root)]
-    return listing(closed) if closed else formats.LISTED
+    result = _cufed(root, use_ref=config.use_ref) if config.name == "cufed" else _folder(root, config, scale)
+    if result.unreadable and not config.skip_bad:
+        raise UsageError(
+            f"data.root={config.root}: {listing(result.unreadable)}. "
+            "Change its permissions, or leave it out with data.skip_bad=true"
+        )
+    if not result.sources:
+        raise layouts.nothing_there(root, result.unreadable, f"no pictures there ({formats.LISTED})")
+    return result
 
 
 def _own(config: DataConfig) -> list[Source]:
     """What a function of the user's own finds."""
-    found = own_parts.instantiate(config.sources, "data.sources")
-    if not isinstance(found, list | tuple) or not all(isinstance(source, Source) for source in found):
+    sources = own_parts.instantiate(config.sources, "data.sources")
+    if not isinstance(sources, list | tuple) or not all(isinstance(source, Source) for source in sources):
         raise UsageError("data.sources must be a function that returns a list of srgan_lit.data.sets.Source")
-    twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
-    if twice:
-        raise UsageError(f"data.sources: two pictures have the name {twice[0]}")
-    if not found:
+    repeated = [name for name, count in Counter(source.name for source in sources).items() if count > 1]
+    if repeated:
+        raise UsageError(f"data.sources: two pictures have the name {repeated[0]}")
+    if not sources:
         raise UsageError("data.sources: no pictures there")
-    return sorted(found, key=lambda source: source.name)
+    return sorted(sources, key=lambda source: source.name)
 
 
 def _root(config: DataConfig) -> Path:
@@ -209,9 +234,15 @@ def _shrunk_by_pillow(hr: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 class TestSet:
     """Pictures to test on. ``load`` decodes one and raises ``SRGANError`` for that one only.
 
-    ``understood`` says in one line how their folder was understood; "" where nothing had to be. Any ``degradation`` but
-    bicubic makes LR from HR, files of LR or not; ``pil`` is Pillow's bicubic instead of MATLAB's. ``benchmark`` is
-    CUFED5 where the set is that one, which papers score in ``y_full``; else "".
+    Attributes:
+        name: as tables show it.
+        sources: the files.
+        scale: of LR.
+        understood: one line that says how their folder was understood; "" where nothing had to be.
+        unreadable: one line for each folder in it that cannot be read; its pictures are not in the set.
+        degradation: how LR is made: any but bicubic makes it from HR, files of LR or not; ``pil`` is Pillow's bicubic
+            instead of MATLAB's.
+        benchmark: CUFED5 where the set is that one, which papers score in ``y_full``; else "".
     """
 
     __test__ = False  # not a pytest class
@@ -220,6 +251,7 @@ class TestSet:
     sources: tuple[Source, ...]
     scale: int
     understood: str = ""
+    unreadable: tuple[str, ...] = ()
     degradation: str = "bicubic"
     benchmark: str = ""
 
@@ -255,7 +287,9 @@ class TestSet:
 
 def embedded(scale: int) -> TestSet:
     """The test pictures in the box."""
-    return TestSet(name="sample", sources=tuple(_short_names(_by_file(SAMPLE / "test"))), scale=scale)
+    folder = SAMPLE / "test"
+    sources = _short_names(_by_file(find.contents(folder).pictures, folder))
+    return TestSet(name="sample", sources=tuple(sources), scale=scale)
 
 
 def test_pairs(folder: str | Path, scale: int) -> TestSet:
@@ -266,6 +300,7 @@ def test_pairs(folder: str | Path, scale: int) -> TestSet:
     Raises:
         UsageError: no such folder, no pictures in it, what looks like pairs and is in no known layout; or
             ``sample``, where a folder has that name too.
+        SRGANError: the folder cannot be read.
     """
     if folder == "sample":
         reserved_names.refuse_if_also_a_path(folder, "the set in the box")
@@ -280,6 +315,7 @@ def test_pairs_of_two(hr: str | Path, lr: str | Path | None, scale: int) -> Test
 
     Raises:
         UsageError: no such folder, no pictures, or none that belong together.
+        SRGANError: the folder cannot be read.
     """
     originals, small = _test_folder(hr), None if lr is None else _test_folder(lr)
     return _test_set(originals, layouts.of_two_folders(originals, small, scale), scale)
@@ -294,30 +330,28 @@ def _test_folder(folder: str | Path) -> Path:
 
 def _test_set(root: Path, layout: layouts.Layout, scale: int) -> TestSet:
     if not layout.pairs:
-        raise UsageError(f"{root}: no pictures there ({_why_none(root)})")
+        raise layouts.nothing_there(root, layout.unreadable, f"no pictures there ({formats.LISTED})")
     above = Path(os.path.commonpath([hr.parent for hr, _ in layout.pairs])) if layout.said else root
-    names = [(hr, hr.relative_to(above).as_posix(), lr) for hr, lr in layout.pairs]
-    found = [Source(name=name, path=hr, album=name, lr_path=lr) for hr, name, lr in names]
+    names = [hr.relative_to(above).as_posix() for hr, _ in layout.pairs]
+    sources = [
+        Source(name=name, path=hr, album=name, lr_path=lr) for name, (hr, lr) in zip(names, layout.pairs, strict=True)
+    ]
     return TestSet(
         name=root.resolve().name,
-        sources=tuple(_short_names(found)),
+        sources=tuple(_short_names(sources)),
         scale=scale,
         understood=layout.understood(root),
+        unreadable=tuple(layout.unreadable),
         benchmark=layout.benchmark,
     )
 
 
-def _short_names(found: list[Source]) -> list[Source]:
-    stems = [Path(source.name).with_suffix("").as_posix() for source in found]
+def _short_names(sources: Sequence[Source]) -> list[Source]:
+    """The same, named without the suffix where that is unique."""
+    stems = [Path(source.name).with_suffix("").as_posix() for source in sources]
     count = Counter(stems)
     return [
-        Source(
-            name=stem if count[stem] == 1 else source.name,
-            path=source.path,
-            album=source.album,
-            lr_path=source.lr_path,
-        )
-        for source, stem in zip(found, stems, strict=True)
+        replace(source, name=stem) if count[stem] == 1 else source for source, stem in zip(sources, stems, strict=True)
     ]
 
 
@@ -351,12 +385,6 @@ def check(config: DataConfig, scale: int) -> None:
     if config.test_root is not None:
         test_pairs(config.test_root, scale)
     good, bad, small = [], [], []
-    closed = find.unreadable(_root(config)) if config.name in ("folder", "cufed") else []
-    if closed and not config.skip_bad:
-        raise UsageError(
-            f"data.root={config.root}: folders cannot be read: {listing([f'{path} ({why})' for path, why in closed])}. "
-            "Change their permissions, or leave them out with data.skip_bad=true"
-        )
     for source in training_sources(config, scale):
         try:
             height, width = size_of(source.path)

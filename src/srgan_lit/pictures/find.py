@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from srgan_lit.pictures import formats, video_files
@@ -15,50 +16,54 @@ def hidden(path: PurePath) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _walk(folder: Path, besides: Path | None) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """``files`` and ``unreadable`` of a folder."""
-    root = os.path.realpath(folder)
-    paths, seen = [], {os.path.realpath(besides)} - {root} if besides else set()
-    refused: list[OSError] = []
-    for here, folders, names in os.walk(folder, followlinks=True, onerror=refused.append):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not hidden(PurePath(name)))
-        paths += [Path(here, name) for name in names if not hidden(PurePath(name))]
-    paths.sort(key=lambda path: path.relative_to(folder).as_posix())
-    return paths, sorted((Path(error.filename), error.strerror or str(error)) for error in refused)
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What lies at and below a folder, each sorted by its relative path.
+
+    Attributes:
+        pictures: files that are called like pictures.
+        others: the other files, each with the reason why it is no picture to work on.
+        unreadable: one line for each folder whose files cannot be listed, with the reason.
+    """
+
+    pictures: list[Path]
+    others: list[tuple[Path, str]]
+    unreadable: list[str]
 
 
-def files(folder: Path, *, besides: Path | None = None) -> list[Path]:
-    """Every file below ``folder``, sorted by relative path.
+def contents(folder: Path, *, besides: Path | None = None) -> Contents:
+    """All that lies at and below ``folder``, by one walk.
 
     Hidden files and folders are passed over, and so is the folder ``besides``: results that are kept inside. Links to
-    folders are followed, each folder once. What cannot be listed is told by ``unreadable``.
+    folders are followed, each folder once.
     """
-    return _walk(folder, besides)[0]
+    root = os.path.realpath(folder)
+    visited = {os.path.realpath(besides)} - {root} if besides else set()
+    files: list[Path] = []
+    refusals: list[OSError] = []
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refusals.append):
+        real = os.path.realpath(here)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not hidden(PurePath(name)))
+        files += [Path(here, name) for name in names if not hidden(PurePath(name))]
+    files.sort(key=lambda path: path.relative_to(folder).as_posix())
+    return Contents(
+        pictures=[path for path in files if formats.is_picture(path)],
+        others=[(path, _why_not(path.suffix.lower())) for path in files if not formats.is_picture(path)],
+        unreadable=[unreadable_line(error) for error in sorted(refusals, key=lambda error: str(error.filename))],
+    )
 
 
-def unreadable(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str]]:
-    """The folders at or below ``folder`` whose files cannot be listed, and of each why, sorted."""
-    return _walk(folder, besides)[1]
-
-
-def pictures(folder: Path, *, besides: Path | None = None) -> list[Path]:
-    """Those of ``files`` that are called like pictures."""
-    return [path for path in files(folder, besides=besides) if formats.is_picture(path)]
-
-
-def others(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str]]:
-    """The rest of ``files``, and of each why it is no picture to work on."""
-    rest = [path for path in files(folder, besides=besides) if not formats.is_picture(path)]
-    return [(path, _why_not(path.suffix.lower())) for path in rest]
+def unreadable_line(error: OSError) -> str:
+    """What a user is told of the folder that ``error`` names."""
+    return f"{error.filename}: this folder cannot be read ({error.strerror or error})"
 
 
 def named(passed_over: Sequence[tuple[Path, str]]) -> str:
-    """What ``others`` returns, in one line: the first of each reason by name, and how many more there are."""
+    """``Contents.others`` in one line: the first of each reason by name, and how many more there are."""
     parts: list[str] = []
     for why, group in itertools.groupby(sorted(passed_over, key=lambda each: each[1]), lambda each: each[1]):
         names = [path.name for path, _ in group]

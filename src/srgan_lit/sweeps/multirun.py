@@ -42,7 +42,7 @@ class Multirun(Callback):
 def _check(config: DictConfig) -> None:
     launch.check_multirun()
     folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
-    if run_table.find(folder):
+    if run_table.find(folder)[0]:
         more = f"; more trials of its study: add hydra.sweeper.storage=sqlite:///{folder}/study.db"
         raise UsageError(
             f"{folder} holds a multirun already; name another run_dir{more if (folder / 'study.db').is_file() else ''}"

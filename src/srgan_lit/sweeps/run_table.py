@@ -14,6 +14,7 @@ import safetensors
 from srgan_lit.common import atomic_files, text_tables
 from srgan_lit.evaluation import run_curves, stored_results
 from srgan_lit.evaluation.stored_results import Column
+from srgan_lit.pictures.find import unreadable_line
 
 OVERRIDES = ".hydra/overrides.yaml"  # what was set on the command line
 FAILURE = "failure.txt"  # in a job's folder: why it failed, in its first line
@@ -52,22 +53,27 @@ class Run:
         return math.inf
 
 
-def find(folder: Path) -> list[Path]:
-    """The run directories at or below ``folder``, in the order of their names, numbers as numbers."""
-    found = []
-    for path, folders, files in os.walk(folder):
+def find(folder: Path) -> tuple[list[Path], list[str]]:
+    """The run directories at or below ``folder``, and one line for each folder that cannot be read.
+
+    Run directories are in the order of their names, numbers as numbers.
+    """
+    runs: list[Path] = []
+    refusals: list[OSError] = []
+    for path, folders, files in os.walk(folder, onerror=refusals.append):
         if {"config.yaml", FAILURE} & set(files):
-            found.append(Path(path))
+            runs.append(Path(path))
             folders.clear()
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return sorted(found, key=lambda path: [(part.isdigit(), part.zfill(9)) for part in path.parts])
+    runs.sort(key=lambda path: [(part.isdigit(), part.zfill(9)) for part in path.parts])
+    return runs, sorted(map(unreadable_line, refusals))
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
     """Every run at or below the folders, the best first."""
     several = len(folders) > 1
-    found = [_read(run, folder.parent if several else folder) for folder in folders for run in find(folder)]
-    return sorted(found, key=lambda run: run.rank)
+    runs = [_read(run, folder.parent if several else folder) for folder in folders for run in find(folder)[0]]
+    return sorted(runs, key=lambda run: run.rank)
 
 
 def _read(folder: Path, above: Path) -> Run:

@@ -68,13 +68,12 @@ def plan(
         path = Path(given)
         if path.is_dir():
             folder = output if output is not None else path.resolve().with_name(path.resolve().name + addition)
-            names = [(file, file.relative_to(path)) for file in find.pictures(path, besides=folder)]
-            others = find.others(path, besides=folder)
-            result.passed_over += others
-            closed = find.unreadable(path, besides=folder)
-            result.failures += [f"{inner}: this folder cannot be read ({why})" for inner, why in closed]
-            if not names and not closed:
-                result.failures.append(f"{given}: no pictures in this folder{_instead(others)}")
+            contents = find.contents(path, besides=folder)
+            names = [(file, file.relative_to(path)) for file in contents.pictures]
+            result.passed_over += contents.others
+            result.failures += contents.unreadable
+            if not names and not contents.unreadable:
+                result.failures.append(f"{given}: no pictures in this folder{_instead(contents.others)}")
         elif os.path.lexists(path):
             folder, names = output or path.parent, [(path, Path(path.name))]
         else:
