@@ -1,9 +1,10 @@
 """Enlarge picture files: ``python -m srgan_lit.upscale IN [IN …] -o OUT``. In a program: ``srgan_lit.enlarge``."""
 
 import argparse
+import contextlib
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _LARGE_MEGAPIXELS = 100  # of a result: told before it is made, with how to have less
 _LONG_SECONDS = 60
+_SHORT_MEGAPIXELS = 1  # of all inputs together: no estimate is worth its trial
+_TRIED = 8  # pictures of many, whose models the estimate goes by
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,14 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
     sizes = parser.add_argument_group(
         "size", "by the model's own scale (x4), reduced by bicubic to what is asked for; nothing is invented for it"
     )
-    sizes.add_argument("--scale", type=_positive, metavar="X", help="times height and width, up to the model's own")
+    sizes.add_argument(
+        "--scale", type=command_line.positive, metavar="X", help="times height and width, up to the model's own"
+    )
     sizes.add_argument("--width", type=_pixels, metavar="PX", help="of the result; the height follows")
     sizes.add_argument("--height", type=_pixels, metavar="PX", help="likewise; with --width: fit into both")
     sizes.add_argument("--max-side", type=_pixels, metavar="PX", help="no side longer than that")
-    sizes.add_argument("--megapixels", type=_positive, metavar="N", help="no more than so many million pixels")
+    sizes.add_argument(
+        "--megapixels", type=command_line.positive, metavar="N", help="no more than so many million pixels"
+    )
     parser.add_argument(
         "--fidelity",
-        type=_fraction,
+        type=command_line.share(),
         metavar="0..1",
         help="blend the weights with those of the SRResNet that the model began as: 0 is the model itself, 1 the "
         "SRResNet, which invents nothing and is softer",
@@ -91,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-megapixels",
-        type=float,
+        type=command_line.positive,
         default=200,
         metavar="N",
         help="refuse larger inputs as decompression bombs (default: 200)",
@@ -107,26 +114,6 @@ class _ListModels(argparse.Action):
 
         print(box.table())  # noqa: T201
         parser.exit()
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1; half is 0.5, or 50%")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def _pixels(text: str) -> int:
@@ -164,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan(
         arguments.inputs,
         arguments.output,
-        addition=_addition(arguments, size, models.typical().scale if named_by_scale else None),
+        addition=_addition(arguments, size, models.scale if named_by_scale else None),
         suffix=f".{arguments.format}" if arguments.format else None,
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
@@ -173,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     failures = planned.failures
     done = 0
     if planned.jobs:
-        pixels = _survey(planned, models.typical(), size, max_pixels=int(arguments.max_megapixels * 1e6))
+        pixels = _survey(planned, models, size, max_pixels=int(arguments.max_megapixels * 1e6))
         with Progress(sum(pixels.values()), unit="px") as progress:
             for number, job in enumerate(planned.jobs, start=1):
                 progress.at(f"{job.source.name} ({number} of {len(planned.jobs)})")
@@ -191,10 +178,10 @@ def run(arguments: argparse.Namespace) -> int:
                     )
     for failure in failures:
         command_line.complain(failure)
-    if models.choices:
+    if choices := models.choices(planned):
         from srgan_lit.upscaling import model_choice
 
-        command_line.complain(model_choice.said(models.choices))
+        command_line.complain(model_choice.said(choices))
     if planned.passed_over:
         count = len(planned.passed_over)
         command_line.complain(
@@ -236,7 +223,7 @@ def _names(kinds: Sequence[formats.Format]) -> str:
     return " and ".join(sorted({kind.name for kind in kinds}))
 
 
-def _survey(planned: Plan, enlarger: "Enlarger", size: TargetSize, *, max_pixels: int) -> dict[Job, int]:
+def _survey(planned: Plan, models: "_Models", size: TargetSize, *, max_pixels: int) -> dict[Job, int]:
     """Input pixels of each picture, all its frames together, by its header; says what will be large or take long."""
     from srgan_lit.pictures import full_files
 
@@ -248,7 +235,7 @@ def _survey(planned: Plan, enlarger: "Enlarger", size: TargetSize, *, max_pixels
             continue
         try:
             height, width, frames = full_files.size_of(job.source)
-            after = size.of(height, width, own_scale=enlarger.scale)
+            after = size.of(height, width, own_scale=models.scale)
         except (SRGANError, OSError, MemoryError):
             continue  # told when its turn comes
         if height * width > max_pixels:
@@ -259,12 +246,11 @@ def _survey(planned: Plan, enlarger: "Enlarger", size: TargetSize, *, max_pixels
             millions = after[0] * after[1] / 1e6
             large.append(
                 f"{job.source}: {width}x{height} becomes {after[1]}x{after[0]}, {millions:.0f} megapixels; for less: "
-                f"--scale {enlarger.scale / 2:g} ({millions / 4:.0f} megapixels), or --megapixels 50"
+                f"--scale {models.scale / 2:g} ({millions / 4:.0f} megapixels), or --megapixels 50"
             )
     if large:
         command_line.complain(large[0] + (f" (so do {len(large) - 1} more)" if len(large) > 1 else ""))
-    # Every picture costs a little, too, which this leaves out.
-    seconds = sum(pixels.values()) * _trial(enlarger) if sum(pixels.values()) > 1e6 else 0
+    seconds = _seconds(pixels, models, max_pixels=max_pixels) if sum(pixels.values()) > _SHORT_MEGAPIXELS * 1e6 else 0
     if seconds > _LONG_SECONDS:
         before = sum(pixels.values()) / 1e6
         command_line.complain(
@@ -274,18 +260,29 @@ def _survey(planned: Plan, enlarger: "Enlarger", size: TargetSize, *, max_pixels
     return pixels
 
 
-def _trial(enlarger: "Enlarger") -> float:
+def _seconds(pixels: Mapping[Job, int], models: "_Models", *, max_pixels: int) -> float:
+    """How long these input pixels will take: a trial of each model, weighted by what some of the pictures take.
+
+    Every picture costs a little besides, which this leaves out.
+    """
+    from srgan_lit.pictures import full_files
     from srgan_lit.upscaling import engine
 
-    return engine.seconds_per_pixel(enlarger)
+    seconds_per_pixel = functools.cache(engine.seconds_per_pixel)
+    pixels_seen, seconds = 0, 0.0
+    for job in list(pixels)[:: -(-len(pixels) // _TRIED)]:
+        with (
+            contextlib.suppress(SRGANError, OSError, MemoryError),  # told when its turn comes
+            full_files.opened(job.source, max_pixels=max_pixels) as opened,
+        ):
+            enlarger = models.for_picture(job.source, functools.partial(opened.frame, 0))
+            seconds += seconds_per_pixel(enlarger) * pixels[job]
+            pixels_seen += pixels[job]
+    return seconds / pixels_seen * sum(pixels.values()) if pixels_seen else 0.0
 
 
 class _Models:
-    """The model that was asked for, or for each picture the one that suits it; each is made ready once.
-
-    Attributes:
-        choices: of ``auto``, by the picture's path.
-    """
+    """The model that was asked for, or for each picture the one that suits it; each is made ready once, when needed."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         from srgan_lit.upscaling import model_choice
@@ -293,13 +290,14 @@ class _Models:
         self._arguments = arguments
         self._auto = arguments.model is None or model_choice.is_auto(arguments.model)
         self._enlarger = functools.cache(self._ready)
-        self.choices: dict[Path, Choice] = {}
+        self._choices: dict[Path, Choice] = {}
 
-    def typical(self) -> "Enlarger":
-        """One that has the scale of all, and is the slowest of them."""
+    @property
+    def scale(self) -> int:
+        """How many times larger a picture becomes, whichever model it gets."""
         from srgan_lit.upscaling import model_choice
 
-        return self._enlarger(model_choice.CLEAN if self._auto else None)
+        return model_choice.scale() if self._auto else self._enlarger(None).scale
 
     def for_picture(self, source: Path, pixels: Callable[[], "Pixels"]) -> "Enlarger":
         """The one for a file; ``pixels`` gives its first frame (H, W, C)."""
@@ -307,8 +305,13 @@ class _Models:
 
         if not self._auto:
             return self._enlarger(None)
-        self.choices[source] = model_choice.for_pixels(pixels())
-        return self._enlarger(self.choices[source].name)
+        if source not in self._choices:
+            self._choices[source] = model_choice.for_pixels(pixels())
+        return self._enlarger(self._choices[source].name)
+
+    def choices(self, planned: Plan) -> dict[Path, "Choice"]:
+        """Which of ``auto`` the pictures got, in the order of the plan."""
+        return {job.source: self._choices[job.source] for job in planned.jobs if job.source in self._choices}
 
     def _ready(self, boxed: str | None) -> "Enlarger":
         from srgan_lit.common import cpu_instructions

@@ -23,7 +23,7 @@ from PIL import Image
 import srgan_lit
 from helpers import foreign_networks, gifs
 from helpers.mutations import hung_after
-from srgan_lit import Generator, __main__, prepare, save_generator, train, upscale
+from srgan_lit import Generator, __main__, app, evaluate, prepare, save_generator, train, upscale
 from srgan_lit.common import progress
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.model_files import box
@@ -358,13 +358,35 @@ def test_what_is_held_whole_and_does_not_fit_is_refused_before_it_is_computed(
     assert run(tmp_path / "in.png", "-o", tmp_path / "out.jpg", "--tile", 8) == 0  # in bands
 
 
-def test_fidelity_may_be_a_percentage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shares_are_read_and_refused_alike(capsys: pytest.CaptureFixture[str]) -> None:
     parse = upscale.build_parser().parse_args
     assert parse(["x.png", "--fidelity", "50%"]).fidelity == parse(["x.png", "--fidelity", "0.5"]).fidelity == 0.5
     for wrong in ("50", "half", "150%", "nan"):
         with pytest.raises(SystemExit):
             parse(["x.png", "--fidelity", wrong])
-        assert "half is 0.5, or 50%" in capsys.readouterr().err
+        assert f"{wrong!r} is not a share from 0 to 1, such as 0.5 or 50%" in capsys.readouterr().err
+    parse = evaluate.build_parser().parse_args
+    needed = ["--model", "bicubic", "--out", "o", "--validation-share"]
+    assert parse([*needed, "10%"]).validation_share == parse([*needed, "0.1"]).validation_share == 0.1
+    for wrong in ("0", "1", "x", "nan"):
+        with pytest.raises(SystemExit):
+            parse([*needed, wrong])
+        assert f"{wrong!r} is not a share above 0 and below 1, such as 0.5 or 50%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [(upscale, "--max-megapixels"), (upscale, "--scale"), (app, "--timeout")]
+)
+def test_numbers_are_read_and_refused_alike(
+    command: types.ModuleType, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["x.png"] if command is upscale else []
+    for wrong in ("x", "nan", "inf", "0", "-1"):
+        with pytest.raises(SystemExit) as ended:
+            command.main([*given, f"{option}={wrong}"])
+        assert ended.value.code == 2
+        said = f"argument {option}: {wrong!r} is not a number above 0 and below a million"
+        assert capsys.readouterr().err.splitlines()[-1].endswith(said)
 
 
 def test_every_command_says_its_version_and_the_package_lists_them(

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ import torch
 from PIL import Image
 
 from srgan_lit import enlarge, evaluate, upscale
+from srgan_lit.common import progress
 from srgan_lit.common.errors import UsageError
 from srgan_lit.data import sets
+from srgan_lit.model_files import generator_file
 from srgan_lit.pictures import bicubic, rgb8
-from srgan_lit.upscaling import model_choice
+from srgan_lit.upscaling import engine, model_choice
+from srgan_lit.web.work import Work
 
 PHOTOS = [rgb8.read_picture(path).pixels for path in sorted((sets.SAMPLE / "test").glob("*.png"))]
 
@@ -129,3 +133,55 @@ def test_a_file_of_that_name_is_refused(tmp_path, monkeypatch):
     (tmp_path / "auto").write_bytes(b"")
     with pytest.raises(UsageError, match=r"auto: both the choice by the picture and a file here; write \./auto"):
         model_choice.is_auto("auto")
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The names of the generators that are loaded, as they are."""
+    names = []
+    load_generator = generator_file.load_generator
+
+    def recording(name_or_path, **options):
+        names.append(Path(name_or_path).stem)
+        return load_generator(name_or_path, **options)
+
+    monkeypatch.setattr(generator_file, "load_generator", recording)
+    return names
+
+
+def test_a_model_that_no_picture_takes_is_not_loaded(pictures, loaded):
+    assert upscale.main([str(pictures / "noisy.png"), str(pictures / "web.jpg")]) == 0
+    assert (pictures / "noisy_x4.png").is_file()
+    assert loaded == ["everyday"]
+
+
+def test_the_page_loads_what_is_given_and_no_other_before_a_picture_takes_it(loaded):
+    page = Work(["srresnet", "auto"], device="cpu", max_pixels=10**6)
+    assert set(loaded) == {"srresnet"}
+    assert {name for name, offer in page.models.items() if offer.blends} == {
+        "auto", "srgan", "srgan-fast", "everyday",
+    }  # fmt: skip
+
+
+def test_both_choices_have_the_scale_that_is_said():
+    assert model_choice.scale() == 4
+    for name in (model_choice.CLEAN, model_choice.TREATED):
+        assert generator_file.load_generator(name).scale == model_choice.scale()
+
+
+def test_the_time_is_that_of_the_models_that_the_pictures_take(pictures, tmp_path, monkeypatch, capsys, loaded):
+    monkeypatch.setattr(upscale, "_SHORT_MEGAPIXELS", 0)
+    monkeypatch.setattr(upscale, "_LONG_SECONDS", 0)
+    monkeypatch.setattr(upscale, "_do", lambda *_: None)
+    monkeypatch.setattr(engine, "seconds_per_pixel", lambda enlarger: {16: 2.0, 5: 1.0}[len(enlarger.network.trunk)])
+    area = 40 * 48
+    for names, seconds in {
+        ("clean.png",): 2 * area,
+        ("web.jpg",): area,
+        ("clean.png", "noisy.png", "web.jpg"): 4 * area,
+    }.items():
+        inputs = [str(pictures / name) for name in names]
+        assert upscale.main([*inputs, "-o", str(tmp_path / "out")]) == 0
+        said = next(line for line in capsys.readouterr().err.splitlines() if "on this machine" in line)
+        assert said.endswith(f": about {progress.duration(seconds)} on this machine")
+    assert loaded == ["srgan", "everyday", "srgan", "everyday"]

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from srgan_lit.common import reserved_names
+from srgan_lit.model_files import box, generator_file
 from srgan_lit.pictures import condition
 
 AUTO = "auto"
@@ -38,6 +39,11 @@ def is_auto(model: object) -> bool:
         return False
     reserved_names.refuse_if_also_a_path(AUTO, "the choice by the picture")
     return True
+
+
+def scale() -> int:
+    """How many times larger every generator that may be chosen makes a picture; none is loaded for it."""
+    return int(generator_file.read_metadata(box.path_of(CLEAN)).architecture["scale"])
 
 
 def for_pixels(pixels: NDArray[Any]) -> Choice:

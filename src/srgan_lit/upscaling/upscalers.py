@@ -28,9 +28,8 @@ class Upscaler(Protocol):
 class Auto:
     """``--model auto``: for each picture the generator of the box that suits it."""
 
-    scale = 4
-
     def __init__(self, *, device: str | torch.device) -> None:
+        self.scale = model_choice.scale()
         self._network = functools.cache(
             lambda name: Network(generator_file.load_generator(box.path_of(name)), device=device)
         )

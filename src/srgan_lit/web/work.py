@@ -47,8 +47,7 @@ class Work:
             label = _label(name)
             if any(label == other.label for other in self.models.values()):
                 label = f"{label} ({name})"
-            blends = name == model_choice.AUTO or _blends(files[name])
-            self.models[name] = Offer(label=label, blends=blends)
+            self.models[name] = Offer(label=label, blends=_blends(name, given=name in models))
         self.max_pixels = max_pixels
 
         @functools.lru_cache(maxsize=4)
@@ -134,8 +133,16 @@ def _label(name: str) -> str:
     return path.stem if path.is_file() else name
 
 
-def _blends(model: str | Path) -> bool:
-    """Whether ``model``, which must be one, can be blended."""
+def _blends(model: str, *, given: bool) -> bool:
+    """Whether a model can be blended; one that was ``given`` is loaded to see, one in the box not before it is used.
+
+    Raises:
+        SRGANError: it cannot be loaded.
+    """
+    if model == model_choice.AUTO:
+        return True
+    if not given:
+        return bool(box.GENERATORS[model].began_as)
     named_models.load(model)
     try:
         named_models.load(model, fidelity=0)
