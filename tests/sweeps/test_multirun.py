@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from helpers import noise_photos
 from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.sweeps import run_table
+from srgan_lit.training import build
 
 SHORT = [
     "experiment=demo", "init_from=null", "model.blocks=1", "model.features=8", "data=folder", "data.crop=32",
@@ -319,4 +320,5 @@ def test_the_wandb_sweep_calls_the_training_command():
         config = configuration(cfg)
         assert config.logger.name == "wandb"
         assert config.phase.weights["adversarial"] == sweep["parameters"]["phase.weights.adversarial"][end]
+        build.generator(config)  # or it is refused: init_from has another shape than model
     assert sweep["metric"] == {"name": "val/perceptual", "goal": "minimize"}

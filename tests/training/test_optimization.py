@@ -5,6 +5,7 @@ import copy
 import lightning as L
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from helpers.tiny_training import Pictures, fit, make, plan, same, snapshot
 from srgan_lit.common.errors import SRGANError
@@ -91,6 +92,29 @@ def test_a_batch_in_parts_gives_the_same_update(tmp_path, phase):
     assert parts.values.keys() == whole.values.keys()
     for name, value in whole.values.items():
         assert float(parts.values[name]) == pytest.approx(float(value), rel=1e-3), name
+
+
+@pytest.mark.parametrize("count", [2, 8], ids=["uneven", "fewer"])
+def test_parts_count_by_their_crops(tmp_path, count):
+    class Three(Pictures):
+        def train_dataloader(self):
+            batches = [{name: value[:3] for name, value in batch.items()} for batch in super().train_dataloader()]
+            return DataLoader(batches, batch_size=None)
+
+    whole, parts = (
+        make(plan(pretrain=1, adversarial=1), batchnorm="frozen", accumulate=number) for number in (1, count)
+    )
+    for module in (whole, parts):
+        fit(module, tmp_path / str(id(module)), data=Three(), val_check_interval=100)
+    for name, value in whole.values.items():
+        assert float(parts.values[name]) == pytest.approx(float(value), rel=1e-3), name
+
+
+def test_each_part_counts_once_in_the_generator_s_statistics(tmp_path):
+    module = make(plan(adversarial=3), accumulate=2)
+    fit(module, tmp_path, val_check_interval=100)
+    counted = {int(value) for name, value in module.generator.named_buffers() if name.endswith("num_batches_tracked")}
+    assert counted == {6}
 
 
 def test_frozen_batchnorm_keeps_its_statistics_and_trains_the_rest(tmp_path):

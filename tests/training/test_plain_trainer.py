@@ -109,6 +109,16 @@ def test_a_checkpoint_needs_nothing_else(tmp_path):
         trainer(tmp_path, logger=False).fit(elsewhere, data())
 
 
+def test_bicubic_is_scored_on_the_pictures_at_hand_whatever_had_their_names_before(tmp_path):
+    network = module()
+    scores = []
+    for degradation in ("bicubic", "jpeg", "bicubic"):
+        scores += trainer(tmp_path, logger=False).validate(network, data(degradation=degradation), verbose=False)
+    clean, spoilt, again = (score["val/psnr_bicubic"] for score in scores)
+    assert spoilt < clean - 0.1
+    assert again == clean
+
+
 def test_the_papers_values_are_the_defaults():
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf

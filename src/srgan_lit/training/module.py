@@ -7,7 +7,7 @@ Lightning's ``global_step``, so that ``global_step`` is the number of iterations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 
 import lightning as L
@@ -29,7 +29,7 @@ from srgan_lit.losses import adversarial, gradient_penalty, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.losses.terms import Own, Update, weighted
 from srgan_lit.networks import architectures
-from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.discriminator import Discriminator, unrecorded
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.training import float16_scalers, recipe, schedules, updates
@@ -215,6 +215,7 @@ class SRGANModule(L.LightningModule):
         if theirs != self.generator.scale:
             raise UsageError(f"the generator is x{self.generator.scale}, the data x{theirs}: give both the same scale=")
         float16_scalers.separate(self.trainer)
+        self._bicubic_scores.clear()  # other data may have pictures of the same names
         if stage == "fit":
             self.load_judges()  # so that a missing file is told now, not in the middle
 
@@ -244,16 +245,18 @@ class SRGANModule(L.LightningModule):
         before = updates.Kept(self.generator, self.discriminator if self.phase == ADVERSARIAL else None)
         count = self.optimization.accumulate
         parts = list(zip(batch["lr"].chunk(count), batch["hr"].chunk(count), strict=True))
+        shares = [len(hr) / len(batch["hr"]) for _, hr in parts]  # a batch may give fewer parts, or uneven ones
         if self.phase == PRETRAIN:
-            self.update("pretrain", (self.pretrain_loss(self.generator(lr), hr) for lr, hr in parts))
-        elif count == 1:
+            self.update("pretrain", (self.pretrain_loss(self.generator(lr), hr) for lr, hr in parts), shares)
+        elif len(parts) == 1:
             hr = batch["hr"]
             sr = self.generator(batch["lr"])  # the one forward, shared by both updates
             self.update("discriminator", [self.discriminator_loss(sr.detach(), hr)])
             self.update("generator", [self.generator_loss(sr, hr)])
         else:  # a second forward: the graphs of all parts cannot wait for the discriminator's update
-            self.update("discriminator", (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts))
-            self.update("generator", (self.generator_loss(self.generator(lr), hr) for lr, hr in parts))
+            judged = (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts)
+            self.update("discriminator", judged, shares)
+            self.update("generator", (self.generator_loss(self.generator(lr), hr) for lr, hr in parts), shares)
         finite = self._finite
         assert finite is not None
         spoilt = finite.logical_not()
@@ -283,8 +286,8 @@ class SRGANModule(L.LightningModule):
         self.read = dict(zip(self.values, numbers, strict=True)) | {"skipped": float(self.skipped)}
 
     def generated(self, lr: Tensor) -> Tensor:
-        """The generator's crops, without a graph."""
-        with torch.no_grad():
+        """The generator's crops, without a graph; its BatchNorm counts them when it is updated, not here too."""
+        with torch.no_grad(), unrecorded(self.generator):
             return self.generator(lr)
 
     def pretrain_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
@@ -331,14 +334,15 @@ class SRGANModule(L.LightningModule):
         total, parts = weighted(update, self.plan.weights, self._own_terms[0])
         return total, {**parts, "total": total}
 
-    def update(self, name: str, parts: Iterable[Minimised]) -> None:
-        """One step of the optimizer ``name``, and of its schedule, down the mean gradient of ``parts``.
+    def update(self, name: str, parts: Iterable[Minimised], shares: Sequence[float] = (1.0,)) -> None:
+        """One step of the optimizer ``name``, and of its schedule, down the gradient of the batch.
 
-        Each part is asked for when the one before has gone backward, so that only one graph lives at a time.
+        Its ``parts`` count by their ``shares`` of it, which sum to 1. Each is asked for when the one before has gone
+        backward, so that only one graph lives at a time.
         """
         self._updating = name
         network = "discriminator" if name == "discriminator" else "generator"
-        index, count = self._names.index(name), self.optimization.accumulate
+        index = self._names.index(name)
         optimizers: Any = self.optimizers()
         optimizer: LightningOptimizer = optimizers[index] if isinstance(optimizers, list) else optimizers
         if isinstance(self.trainer.precision_plugin, ScalerPerOptimizer):
@@ -347,13 +351,13 @@ class SRGANModule(L.LightningModule):
         strategy = self.trainer.strategy
         if isinstance(strategy, NetworksApart):
             strategy.use(network)
-        for number, (loss, values) in enumerate(parts, start=1):
+        for number, ((loss, values), share) in enumerate(zip(parts, shares, strict=True), start=1):
             alone: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-            if number < count and isinstance(strategy, ParallelStrategy):
+            if number < len(shares) and isinstance(strategy, ParallelStrategy):
                 alone = strategy.block_backward_sync()  # processes exchange gradients once, after the last part
             with alone:
-                self.manual_backward(loss / count if count > 1 else loss)
-            self.report(values)
+                self.manual_backward(loss * share if share < 1 else loss)
+            self.report(values, share)
         if name == "discriminator":
             # Through the precision plugin like the other, but past the counter of global_step.
             strategy.optimizer_step(optimizer.optimizer, lambda: None)
@@ -376,13 +380,11 @@ class SRGANModule(L.LightningModule):
         plugin = self._trainer.precision_plugin if self._trainer else None
         return plugin.below_one() if isinstance(plugin, ScalerPerOptimizer) else True
 
-    def report(self, values: dict[str, Tensor]) -> None:
-        """Add what a part of the batch says of its update to the iteration's means."""
+    def report(self, values: dict[str, Tensor], share: float = 1.0) -> None:
+        """Add what a part, a ``share`` of the batch, says of its update to the iteration's means."""
         for name, value in values.items():
-            share = value.detach()
-            if self.optimization.accumulate > 1:
-                share = share / self.optimization.accumulate
-            self.values[name] = self.values[name] + share if name in self.values else share
+            weighed = value.detach() * share if share < 1 else value.detach()
+            self.values[name] = self.values[name] + weighed if name in self.values else weighed
 
     def average_statistics(self) -> None:
         """Give every process the mean of all processes' BatchNorm statistics, which each takes of its own crops.
