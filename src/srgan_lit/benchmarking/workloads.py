@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,8 +130,8 @@ class Steps(SRGANModule):
         self._by_name: dict[str, Optimizer] = dict(zip(self._names, optimizers, strict=True))
         return self.train()
 
-    def update(self, name: str, parts: Iterable[Minimised]) -> None:
-        """One step of the optimizer ``name`` down the gradient of the one part."""
+    def update(self, name: str, parts: Iterable[Minimised], shares: Sequence[float] = (1.0,)) -> None:
+        """One step of the optimizer ``name`` down the gradient of the one part, the whole batch."""
         self._updating, optimizer = name, self._by_name[name]
         optimizer.zero_grad()
         for loss, values in parts:
