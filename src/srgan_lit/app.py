@@ -6,7 +6,6 @@ import ipaddress
 import os
 import re
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -274,13 +273,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _terminate(*_: object) -> None:
-    raise KeyboardInterrupt  # so that a polite kill, too, deletes what was kept
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``srgan-app``."""
-    signal.signal(signal.SIGTERM, _terminate)
     return command_line.run(build_parser, run, argv)
 
 

@@ -12,6 +12,7 @@ multiply, as well as the machine can. All ways are held to the floor of ours, th
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -170,9 +171,10 @@ def _measure(arguments: argparse.Namespace, chosen: Sequence[str], settings: "Se
         for name in bar:
             bar.set_description(name)
             arithmetic = trained if name in ("pretrain", "adversarial") else full
-            for workload in getattr(workloads, name)(settings):
-                results.append(measured(workload, products[arithmetic], rounds=rounds))
-                rates[arithmetic] += [rate for way in results[-1].ways.values() for rate in way.product_rate]
+            with contextlib.closing(getattr(workloads, name)(settings)) as pieces:  # a signal ends one half-way
+                for workload in pieces:
+                    results.append(measured(workload, products[arithmetic], rounds=rounds))
+                    rates[arithmetic] += [rate for way in results[-1].ways.values() for rate in way.product_rate]
 
     machine = _machine(settings.device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

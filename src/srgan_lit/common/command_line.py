@@ -11,12 +11,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from srgan_lit import __version__
 from srgan_lit.common import machine_errors
 from srgan_lit.common.errors import SRGANError
+
+_UNWINDING_SECONDS = 5
 
 
 def parser(command: str, description: str, *, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -74,19 +77,28 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise Ended(number)
-
-
 @contextlib.contextmanager
 def _ended_politely() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``Ended`` meanwhile; what nohup ignores stays ignored."""
+    """SIGTERM and SIGHUP raise ``Ended`` meanwhile, Ctrl-C KeyboardInterrupt; what nohup ignores stays ignored.
+
+    A second signal right after the first changes nothing: ``timeout`` sends one to the process and one to its group,
+    and it would end the removal of temporary files.
+    """
+    ended_at = -math.inf
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal ended_at
+        if time.monotonic() - ended_at < _UNWINDING_SECONDS:
+            return
+        ended_at = time.monotonic()
+        raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
+
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, _end)
+            if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, end)
     try:
         yield
     finally:
@@ -103,18 +115,18 @@ def run(
     arguments = build_parser().parse_args(argv)
     # Huge pages for torch's large tensors on a CPU: a picture is enlarged in 6 % less time.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    try:
-        with _ended_politely():
+    with _ended_politely():
+        try:
             return command(arguments)
-    except Ended as ended:
-        complain(f"ended by {ended}")
-        return 128 + ended.number
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return 130
-    except (SRGANError, OSError, MemoryError) as error:
-        if arguments.debug:
-            raise
-        said = error if isinstance(error, SRGANError) else machine_errors.explain(error)
-        complain(f"error: {said}")
-        return said.exit_status if said else 1
+        except Ended as ended:
+            complain(f"ended by {ended}")
+            return 128 + ended.number
+        except KeyboardInterrupt:
+            complain("interrupted")
+            return 130
+        except (SRGANError, OSError, MemoryError) as error:
+            if arguments.debug:
+                raise
+            said = error if isinstance(error, SRGANError) else machine_errors.explain(error)
+            complain(f"error: {said}")
+            return said.exit_status if said else 1
