@@ -163,6 +163,9 @@ def _job(cfg: "DictConfig") -> float | None:
 
 def main() -> None:
     """Console entry: one-line refusals, exit status 2 for wrong usage and 1 for what failed."""
+    from srgan_lit.common import command_line
+
+    command_line.make_streams_usable()
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.stdout.write(help_text() + "\n")
         return

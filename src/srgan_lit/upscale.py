@@ -160,6 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     failures = planned.failures
     done = 0
     if planned.jobs:
+        models.check()
         pixels = _survey(planned, models, size, max_pixels=int(arguments.max_megapixels * 1e6))
         with Progress(sum(pixels.values()), unit="px") as progress:
             for number, job in enumerate(planned.jobs, start=1):
@@ -173,9 +174,8 @@ def run(arguments: argparse.Namespace) -> int:
                 except (SRGANError, OSError, MemoryError) as error:
                     if arguments.debug:
                         raise
-                    failures.append(
-                        f"{job.source}: {error if isinstance(error, SRGANError) else machine_errors.explain(error)}"
-                    )
+                    said = str(error if isinstance(error, SRGANError) else machine_errors.explain(error))
+                    failures.append(f"{job.source}: {said.removeprefix(f'{job.source}: ')}")
     for failure in failures:
         command_line.complain(failure)
     if choices := models.choices(planned):
@@ -291,6 +291,15 @@ class _Models:
         self._auto = arguments.model is None or model_choice.is_auto(arguments.model)
         self._enlarger = functools.cache(self._ready)
         self._choices: dict[Path, Choice] = {}
+
+    def check(self) -> None:
+        """Refuse at once what every picture would fail by: a device, or a named model, that is not there."""
+        from srgan_lit.upscaling import engine
+
+        if self._auto:
+            engine.pick_device(self._arguments.device)
+        else:
+            self._enlarger(None)
 
     @property
     def scale(self) -> int:

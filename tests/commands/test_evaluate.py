@@ -114,6 +114,19 @@ def test_results_json_has_the_promised_keys_and_is_strict_json(tmp_path):
     assert "∞" in (tmp_path / "results.md").read_text()
 
 
+def test_names_that_are_no_unicode_are_in_every_file(tmp_path, capsys):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    Image.fromarray(picture(64, 64)).save(folder / os.fsdecode(b"\xff.png"))
+    out = tmp_path / "out"
+    assert evaluate.main(["--model", "bicubic", "--data", str(folder), "--out", str(out), "--save-images"]) == 0
+    (row,) = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert (row["dataset"], row["images"][0]["name"]) == ("caf\udce9", "\udcff")
+    for name in ("results.md", "results.tex", "images.csv", "report.html"):
+        assert "caf" in (out / name).read_text(encoding="utf-8"), name
+    assert (out / "images" / folder.name / "bicubic" / os.fsdecode(b"\xff.png")).is_file()
+
+
 def test_a_broken_picture_is_named_and_the_others_are_scored(tmp_path):
     sets = [Pictures("one", a=picture(40, 40), bad=None, c=picture(44, 40)), Pictures("two", d=picture(40, 40))]
     models = {"bicubic": Bicubic(4), "exact": Original([picture(40, 40)])}

@@ -309,6 +309,29 @@ def test_globs_and_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert srgan_lit.upscale.main(["--model", "bicubic", "-o", "out3", "none*.png"]) == 1
 
 
+def test_a_picture_that_is_named_twice_is_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    RGB.save("a.png")
+    RGB.save("a.jpg")
+    assert upscale("a.png", "*.png", "./a.png", tmp_path, "-o", "out") == 0
+    assert capsys.readouterr().out == "2 enlarged, 0 failed: out\n"
+    assert upscale("a.png", "a.png", "-o", "one.png") == 0
+    assert capsys.readouterr().out == "1 enlarged, 0 failed: one.png\n"
+    assert upscale("a.png", "a.jpg", "-o", "webp", "--format", "webp") == 2, "two pictures, one result"
+    assert "would both become webp/a.webp: rename one of them" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_a_file_is_said_with_its_name_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gone.png").symlink_to("nowhere.png")
+    assert upscale("gone.png", "-o", "out") == 1
+    assert capsys.readouterr().err.count("gone.png") == 1
+
+
 @pytest.mark.parametrize(
     ("suffix", "image", "said"),
     [
@@ -362,6 +385,7 @@ def test_usage_errors(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture
     picture, out = tmp_path / "in.png", tmp_path / "out"
     if not torch.cuda.is_available():
         assert upscale(picture, "-o", out, "--device", "cuda") == 2
+        assert upscale(picture, "-o", out, "--device", "cuda", model="auto") == 2
     assert upscale(picture, "-o", out, "--device", "abacus") == 2
     assert upscale(picture, "-o", out, "--fidelity", 0.5) == 2
     assert upscale(picture, "-o", out, "--fidelity", 0.5, model=model) == 1  # no SRResNet beside it

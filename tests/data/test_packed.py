@@ -78,6 +78,7 @@ def test_whatever_kind_of_file_a_camera_or_program_writes(tmp_path):
     image.convert("RGBA").save(folder / "alpha.png")
     grey.save(folder / "grey.png")
     Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "wide.png")
+    Image.fromarray(np.asarray(grey).astype(np.float32) / 255).save(folder / "float.tif")
     image.save(folder / "progressive.jpg", progressive=True)
     cache = opened(folder, tmp_path / "cache")
     assert not cache.bad
@@ -85,7 +86,8 @@ def test_whatever_kind_of_file_a_camera_or_program_writes(tmp_path):
     by_name = dict(zip(cache.names, range(len(cache)), strict=True))
     assert np.array_equal(cache.hr(by_name["turned.png"]), np.rot90(rgb, -1))
     assert np.array_equal(cache.hr(by_name["wide.png"]), cache.hr(by_name["grey.png"]))
-    assert [name for name in cache.names if cache.grey[by_name[name]]] == ["grey.png", "wide.png"]
+    assert np.array_equal(cache.hr(by_name["float.tif"]), cache.hr(by_name["grey.png"]))
+    assert [name for name in cache.names if cache.grey[by_name[name]]] == ["float.tif", "grey.png", "wide.png"]
 
 
 def test_cmyk_is_seen_through_its_profile_as_upscale_sees_it(tmp_path):
@@ -120,8 +122,11 @@ def test_bad_files_are_named_and_the_others_are_there(tmp_path):
     (folder / "p002.png").write_text("no picture")
     (folder / "zero.png").touch()
     Image.new("RGB", (3, 90)).save(folder / "thin.png")
+    levels = np.arange(40 * 24).reshape(40, 24) % 256
+    Image.fromarray(levels.astype(np.float32)).save(folder / "float.tif")  # would be white, but for the first column
+    Image.fromarray(levels.astype(np.int32)).save(folder / "wide.tif")  # would be black
     cache = opened(folder, tmp_path / "cache")
-    assert set(cache.bad) == {"p001.png", "p002.png", "zero.png", "thin.png"}
+    assert set(cache.bad) == {"p001.png", "p002.png", "zero.png", "thin.png", "float.tif", "wide.tif"}
     assert all(str(folder / name) in reason for name, reason in cache.bad.items())
     assert cache.names == ["p000.png", "p003.png"]
     assert np.array_equal(cache.hr(1), bicubic.crop_to_multiple(rgb8.read_picture(folder / "p003.png").pixels, 4))

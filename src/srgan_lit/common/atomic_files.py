@@ -82,9 +82,12 @@ def sweep(folder: Path, *, of: Path | None = None) -> None:
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` (UTF-8) to ``target``, whole or not at all."""
+    """Write ``text`` (UTF-8) to ``target``, whole or not at all.
+
+    What a file's name holds of bytes that are no UTF-8 is written as ``\\udcff``, which JSON reads back.
+    """
     with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def create_text(target: str | os.PathLike[str], text: str) -> None:
@@ -97,12 +100,12 @@ def create_text(target: str | os.PathLike[str], text: str) -> None:
     temporary = target.with_name(_name(target, secrets.token_hex(4)))
     try:
         with _made(temporary):
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
             os.link(temporary, target)  # other than a move, this replaces nothing
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
             raise
-        with target.open("x", encoding="utf-8") as file:  # a file system without hard links
+        with target.open("x", encoding="utf-8", errors="backslashreplace") as file:  # a file system without hard links
             file.write(text)
     finally:
         temporary.unlink(missing_ok=True)

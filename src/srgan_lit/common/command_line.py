@@ -1,11 +1,13 @@
 """What the file-taking commands share: one-line errors, exit statuses, ``--debug``.
 
 Exit status: 0 all done; 1 something failed (the rest was done); 2 wrong usage; 130 interrupted, 143 and 129 ended by
-SIGTERM and SIGHUP. A command's module builds its parser without importing torch, so that ``--help`` answers at once.
+SIGTERM and SIGHUP, 141 the reader of its output had enough (``| head``). A command's module builds its parser without
+importing torch, so that ``--help`` answers at once.
 """
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import signal
@@ -14,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import Any, NoReturn
 
 from srgan_lit import __version__
 from srgan_lit.common import machine_errors
@@ -22,9 +25,24 @@ from srgan_lit.common.errors import SRGANError
 _UNWINDING_SECONDS = 5
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says so where the name of a file was taken for an option."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        for word in self._given:
+            if word.startswith("-") and word not in self._option_string_actions and os.path.lexists(word):
+                message = f"{message} (the name of the file {word} begins like an option: write ./{word})"
+                break
+        super().error(message)
+
+
 def parser(command: str, description: str, *, epilog: str | None = None) -> argparse.ArgumentParser:
     """An argument parser for ``python -m srgan_lit.<command>`` with the options that every command has."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=f"srgan-{command}",
         description=description,
         epilog=epilog,
@@ -106,26 +124,72 @@ def _ended_politely() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def make_streams_usable() -> None:
+    """Have standard input, output and error that can be used, whatever the parent made of them.
+
+    What it closed is opened onto nothing: else the next file to be opened takes its number, and what is printed would
+    go into that. What an encoding cannot show (an arrow, where Windows writes to a file) is written as ``\\u2191``.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _printed() -> Iterator[None]:
+    """Send what is printed meanwhile before the command is over: then a failure can be told.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        SRGANError: it cannot be written.
+    """
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            # What is left would be tried, and fail, once more when the process ends.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise SRGANError(f"what this prints cannot be written: {error.strerror}") from error
+
+
 def run(
     build_parser: Callable[[], argparse.ArgumentParser],
     command: Callable[[argparse.Namespace], int],
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parse ``argv`` (None: the process's), run ``command``, and return the exit status."""
-    arguments = build_parser().parse_args(argv)
+    make_streams_usable()
     # Huge pages for torch's large tensors on a CPU: a picture is enlarged in 6 % less time.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    arguments: argparse.Namespace | None = None
     with _ended_politely():
         try:
-            return command(arguments)
+            with _printed():
+                arguments = build_parser().parse_args(argv)
+                return command(arguments)
         except Ended as ended:
             complain(f"ended by {ended}")
             return 128 + ended.number
         except KeyboardInterrupt:
             complain("interrupted")
             return 130
+        except BrokenPipeError:
+            return 128 + 13  # as if SIGPIPE had ended it
         except (SRGANError, OSError, MemoryError) as error:
-            if arguments.debug:
+            if arguments is not None and arguments.debug:
                 raise
             said = error if isinstance(error, SRGANError) else machine_errors.explain(error)
             complain(f"error: {said}")

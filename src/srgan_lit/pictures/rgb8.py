@@ -77,8 +77,9 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     animation it is the first frame.
 
     Raises:
-        SRGANError: the file cannot be read, is truncated, damaged, no picture, or larger than Pillow's
-            decompression-bomb limit (checked from the header, before decoding).
+        SRGANError: the file cannot be read, is truncated, damaged, no picture, larger than Pillow's
+            decompression-bomb limit (checked from the header, before decoding), or has 32-bit samples of which
+            nobody knows what is white.
     """
     try:
         with warnings.catch_warnings():
@@ -91,12 +92,18 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         # Image.open names the file in its message; once is enough.
         reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
         raise SRGANError(f"{path}: not a readable picture ({reason})") from error
+    if image.mode == "I" or (image.mode == "F" and not _in_unit_range(np.asarray(image))):
+        raise SRGANError(f"{path}: 32-bit samples; only 8 and 16 bits, and floating point in [0, 1], can be read")
     return _to_rgb(image)
+
+
+def _in_unit_range(samples: NDArray[np.float32]) -> bool:
+    return bool(((samples >= 0) & (samples <= 1)).all())  # not so of one that is no number
 
 
 def _to_rgb(image: Image.Image) -> Picture:
     grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F"))
-    if image.mode.startswith("I"):  # 16-bit grey; convert() would clip instead of scaling
+    if image.mode.startswith("I;16"):  # convert() would clip instead of scaling
         wide = np.asarray(image).astype(np.float64)
         image = Image.fromarray(np.clip(np.floor(wide / 257 + 0.5), 0, 255).astype(np.uint8))
     elif image.mode == "F":  # floating-point grey, taken as [0, 1]

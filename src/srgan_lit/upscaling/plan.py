@@ -86,6 +86,7 @@ def plan(
         named = addition if output is not None or not path.is_dir() else ""  # else it is in the folder's name
         for source, name in names:
             _add(result, source, folder / _name(name, named, suffix), output, to_file)
+    result.jobs = _once(result.jobs)
     if output is None:
         _pass_over_results(result)
     if to_file and len(result.jobs) > 1:
@@ -141,6 +142,14 @@ def _instead(others: Sequence[tuple[Path, str]]) -> str:
     return f" ({len(others)} other files: {others[0][0].name}, {others[0][1]})" if others else ""
 
 
+def _once(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, of which each is done once: ``a.jpg *.jpg`` names a picture twice."""
+    by_files: dict[tuple[str, Path], Job] = {}
+    for job in jobs:
+        by_files.setdefault((os.path.realpath(job.source), job.target), job)
+    return list(by_files.values())
+
+
 def _pass_over_results(result: Plan) -> None:
     """Inputs that are called like results of other inputs: those of an earlier command, which a pattern takes in."""
     made = {_normal(job.target): job for job in result.jobs}
@@ -173,4 +182,7 @@ def _refuse_clashes(jobs: Sequence[Job], *, skipped: set[Job]) -> None:
             raise UsageError(f"{job.target}, the result of {job.source}, is itself an input: give another -o")
         other = by_target.setdefault(_normal(job.target), job)
         if other is not job:
-            raise UsageError(f"{other.source} and {job.source} would both become {job.target}: do them apart")
+            raise UsageError(
+                f"{other.source} and {job.source} would both become {job.target}: rename one of them, or enlarge them "
+                "by two commands into two folders (-o)"
+            )
