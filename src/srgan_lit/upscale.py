@@ -29,15 +29,15 @@ def build_parser() -> argparse.ArgumentParser:
     """Everything that the command takes."""
     parser = command_line.parser(
         "upscale",
-        "Enlarge pictures with a trained generator. Alpha, 16 bits, grey, animation, colour profile and EXIF stay. Of "
-        "videos, so do times, sound and subtitles.",
+        "Enlarge pictures with a trained generator: four times, if no other size is asked for. Transparency, 16 bits, "
+        "grey, animation, colour profile and EXIF stay. Of videos, so do times, sound and subtitles.",
         epilog="A name that begins with a dash goes after --, as in: srgan-upscale -o large -- -portrait.png",
     )
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="IN",
-        help="picture, video, glob pattern, or folder (searched wholly, for pictures alone)",
+        help="picture, video, pattern such as '*.jpg', or folder (all pictures in it and below it, no videos)",
     )
     parser.add_argument(
         "--list-models", action=_ListModels, nargs=0, help="say which models are in the box and when to take which"
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "(--list-models), .safetensors, run directory, .ckpt, or bicubic",
     )
     sizes = parser.add_argument_group(
-        "size", "by the model's own scale (x4), reduced by bicubic to what is asked for; nothing is invented for it"
+        "size", "the model always enlarges by its own scale (4); what is asked for is made of that by bicubic reduction"
     )
     sizes.add_argument(
         "--scale", type=command_line.positive, metavar="X", help="times height and width, up to the model's own"
@@ -74,10 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--fidelity",
         type=command_line.share(),
         metavar="0..1",
-        help="blend the weights with those of the SRResNet that the model began as: 0 is the model itself, 1 the "
-        "SRResNet, which invents nothing and is softer",
+        help="between detail that is invented (0, the model itself) and a softer result that invents nothing (1): "
+        "blends the weights with those of the SRResNet that the model began as",
     )
-    parser.add_argument("--match-input", action="store_true", help="correct the result so that it shrinks to the input")
+    parser.add_argument(
+        "--match-input", action="store_true", help="hold the input's colours: the result, shrunk, is the input"
+    )
     parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations; 8 times slower")
     parser.add_argument(
         "--format",
@@ -92,7 +94,12 @@ def build_parser() -> argparse.ArgumentParser:
     exists.add_argument("--overwrite", action="store_true", help="replace results that exist (default: refuse)")
     exists.add_argument("--skip-existing", action="store_true", help="leave results that exist, do the others")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the computation (default: float32); bfloat16 is faster where the processor has it",
+    )
     parser.add_argument(
         "--tile", type=_tile, default="auto", metavar="auto|N|0", help="tile side in input pixels; 0: whole pictures"
     )
@@ -256,6 +263,7 @@ def _survey(planned: Plan, models: "_Models", size: TargetSize, *, max_pixels: i
         command_line.complain(
             f"{len(pixels)} {'pictures' if len(pixels) > 1 else 'picture'}, {before:.0f} megapixels that become "
             f"{after_all / 1e6:.0f}: about {duration(seconds)} on this machine"
+            + (f"; --model {models.faster} takes less" if models.faster else "")
         )
     return pixels
 
@@ -307,6 +315,15 @@ class _Models:
         from srgan_lit.upscaling import model_choice
 
         return model_choice.scale() if self._auto else self._enlarger(None).scale
+
+    @property
+    def faster(self) -> str:
+        """The name of a model in the box that takes less time than the one in use; "" if there is none."""
+        from srgan_lit.model_files import box
+
+        used = [choice.name for choice in self._choices.values()] if self._auto else [self._arguments.model]
+        names = (f"{box.name_of(name)}-fast" for name in used)
+        return next((name for name in names if name in box.GENERATORS), "")
 
     def for_picture(self, source: Path, pixels: Callable[[], "Pixels"]) -> "Enlarger":
         """The one for a file; ``pixels`` gives its first frame (H, W, C)."""

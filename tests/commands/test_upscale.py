@@ -323,6 +323,17 @@ def test_a_picture_that_is_named_twice_is_done_once(
     assert "would both become webp/a.webp: rename one of them" in capsys.readouterr().err
 
 
+def test_what_is_not_called_like_a_picture_is_tried_where_the_result_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    RGB.save("a.ppm")
+    assert upscale("a.ppm", "-o", "out") == 1
+    assert "a.ppm: no name of a picture that can be read (PNG, JPEG" in capsys.readouterr().err
+    assert upscale("a.ppm", "-o", "a.png") == 0
+    assert Image.open("a.png").size == (RGB.width * 4, RGB.height * 4)
+
+
 def test_what_is_wrong_with_a_file_is_said_with_its_name_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

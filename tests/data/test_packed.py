@@ -129,6 +129,8 @@ def test_bad_files_are_named_and_the_others_are_there(tmp_path):
     assert set(cache.bad) == {"p001.png", "p002.png", "zero.png", "thin.png", "float.tif", "wide.tif"}
     assert all(str(folder / name) in reason for name, reason in cache.bad.items())
     assert cache.names == ["p000.png", "p003.png"]
+    with pytest.raises(SRGANError, match=r"gone\.png: not a readable picture \(No such file or directory\)$"):
+        rgb8.read_picture(folder / "gone.png")
     assert np.array_equal(cache.hr(1), bicubic.crop_to_multiple(rgb8.read_picture(folder / "p003.png").pixels, 4))
     (folder / "p001.png").write_bytes(whole)
     assert "p001.png" in opened(folder, tmp_path / "cache").names

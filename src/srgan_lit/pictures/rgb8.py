@@ -90,7 +90,8 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
                 image = ImageOps.exif_transpose(opened)
     except Exception as error:  # Pillow's decoders raise many kinds; all mean that this file is no good
         # Image.open names the file in its message; once is enough.
-        reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = said.replace(f" {str(path)!r}", "").strip() or type(error).__name__
         raise SRGANError(f"{path}: not a readable picture ({reason})") from error
     if image.mode == "I" or (image.mode == "F" and not _in_unit_range(np.asarray(image))):
         raise SRGANError(f"{path}: 32-bit samples; only 8 and 16 bits, and floating point in [0, 1], can be read")

@@ -66,7 +66,10 @@ def attempt(job: Callable[[], float], explain: Callable[[Exception], SRGANError 
     try:
         objective = job()
         if not math.isfinite(objective):
-            raise SRGANError(f"the training diverged: its objective is {objective}")
+            raise SRGANError(
+                "its objective is no finite number: the training diverged, or made a validation picture of one colour "
+                "exactly, whose PSNR is infinite (leave such pictures out)"
+            )
     except Exception as error:
         if isinstance(error, SRGANError) and error.exit_status > 128:  # a signal means the whole multirun
             command_line.complain(f"error: {error}")

@@ -132,10 +132,14 @@ def _name(name: str | Path, addition: str, suffix: str | None) -> Path:
 
 
 def _add(result: Plan, source: Path, target: Path, output: Path | None, to_file: bool) -> None:
+    target = output if to_file and output is not None else target
     if target.suffix.lower() not in {*formats.WRITTEN, *video_files.RESULTS.values()}:
-        result.failures.append(f"{source}: not the name of a picture; with --format png it is tried all the same")
+        kinds = ", ".join(dict.fromkeys(each.name for each in formats.BY_SUFFIX.values()))
+        result.failures.append(
+            f"{source}: no name of a picture that can be read ({kinds}); with --format png it is tried all the same"
+        )
         return
-    result.jobs.append(Job(source=source, target=output if to_file and output is not None else target))
+    result.jobs.append(Job(source=source, target=target))
 
 
 def _instead(others: Sequence[tuple[Path, str]]) -> str:
