@@ -9,7 +9,7 @@ from PIL import Image
 
 from helpers import gifs
 from helpers.imagemagick import converter
-from srgan_lit.pictures import full_files
+from srgan_lit.pictures import full_files, rgb8
 
 COVERED = {"all disposals": gifs.ALL_DISPOSALS, "none after one": gifs.NO_DISPOSAL_AFTER_ONE}
 
@@ -17,6 +17,11 @@ COVERED = {"all disposals": gifs.ALL_DISPOSALS, "none after one": gifs.NO_DISPOS
 def frames(path: Path) -> list[np.ndarray]:
     with full_files.opened(path) as opened:
         return [opened.frame(number) for number in range(opened.info.frames)]
+
+
+def with_alpha(pixels: np.ndarray) -> np.ndarray:
+    opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+    return pixels if pixels.shape[2] == 4 else np.concatenate([pixels, opaque], axis=2)
 
 
 def equal(result: np.ndarray, expected: np.ndarray) -> bool:
@@ -42,6 +47,28 @@ def test_frames_are_disposed_of_to_the_pixel(name: str, clear: bool, background:
     seen = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.uint8)
     for frame, independent in zip(result, seen.reshape(-1, gifs.HEIGHT, gifs.WIDTH, 4), strict=True):
         assert equal(frame, independent)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("clear", [True, False], ids=["with a clear colour", "without one"])
+@pytest.mark.parametrize("name", [*COVERED, *gifs.NOT_COVERED])
+def test_training_sees_the_first_frame_that_upscale_does_laid_over_white(
+    name: str, clear: bool, count: int, tmp_path: Path
+) -> None:
+    parts = (COVERED | gifs.NOT_COVERED)[name][:count]
+    expected = gifs.write(tmp_path / "a.gif", parts, clear=clear)[0]
+    assert equal(with_alpha(frames(tmp_path / "a.gif")[0]), expected)
+    on_white = np.where(expected[..., 3:] > 0, expected[..., :3], 255)
+    assert np.array_equal(rgb8.read_picture(tmp_path / "a.gif").pixels, on_white)
+
+
+def test_a_grey_animation_is_grey(tmp_path: Path) -> None:
+    levels = np.arange(600).reshape(20, 30) % 256  # all of them: else Pillow writes a palette of those that occur
+    greys = [Image.fromarray(((levels + number) % 256).astype(np.uint8)) for number in range(2)]
+    greys[0].save(tmp_path / "grey.gif", save_all=True, append_images=greys[1:])
+    picture = rgb8.read_picture(tmp_path / "grey.gif")
+    assert picture.grey
+    assert np.array_equal(picture.pixels, np.asarray(greys[0].convert("RGB")))
 
 
 def test_what_an_encoder_writes_comes_back(tmp_path: Path) -> None:

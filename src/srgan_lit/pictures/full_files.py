@@ -23,8 +23,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import formats, jpeg_in_bands, pil_arrays, png_in_bands, rgb8
-from srgan_lit.pictures.gif_frames import GifFrames
+from srgan_lit.pictures import formats, gif_frames, jpeg_in_bands, pil_arrays, png_in_bands, rgb8
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
@@ -106,7 +105,7 @@ class Opened:
                 image.load()
                 durations.append(round(image.info.get("duration", 100)))
             image.seek(0)
-        self._drawn = GifFrames(path) if self.format == "GIF" and frames > 1 else None
+        self._drawn = gif_frames.drawn(path, image)
         dpi = image.info.get("dpi")
         self.info = Info(
             frames=frames,

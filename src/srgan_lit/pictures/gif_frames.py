@@ -36,6 +36,22 @@ class _Part:
             return np.asarray(image.crop((0, 0, width, height)).convert("RGBA"))
 
 
+def drawn(path: Path, image: Image.Image) -> "GifFrames | None":
+    """The frames of a GIF that Pillow shows otherwise: of several frames, or of one that leaves pixels uncovered.
+
+    Args:
+        path: of the file.
+        image: as Pillow has opened it, its pixels not loaded.
+
+    Raises:
+        Exception: of many kinds, for a damaged file.
+    """
+    if image.format != "GIF":
+        return None
+    whole = image.n_frames == 1 and image.tile[0].extents == (0, 0, *image.size)  # type: ignore[attr-defined]
+    return None if whole else GifFrames(path)
+
+
 class GifFrames:
     """The frames of the GIF in ``path``; ``frame(n)`` is cheapest in their order."""
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import formats, pil_arrays
+from srgan_lit.pictures import formats, gif_frames, pil_arrays
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it then raises
 
@@ -74,7 +74,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
 
     EXIF orientation is applied; palettes are converted, and CMYK through its own colour profile; alpha is laid
     over white; 16-bit grey is scaled to 8 bits; a grey file has three equal channels and ``grey`` set. Of an
-    animation it is the first frame.
+    animation it is the first frame, drawn as browsers do.
 
     Raises:
         SRGANError: the file cannot be read, is truncated, damaged, no picture, larger than Pillow's
@@ -86,8 +86,12 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_image(path) as opened:
-                opened.load()  # first: this turns a TIFF, which must not be turned again
-                image = ImageOps.exif_transpose(opened)
+                if frames := gif_frames.drawn(Path(path), opened):
+                    image = Image.fromarray(frames.frame(0))
+                else:
+                    opened.load()  # first: this turns a TIFF, which must not be turned again
+                    image = ImageOps.exif_transpose(opened)
+                grey = opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith(("I", "F"))
     except Exception as error:  # Pillow's decoders raise many kinds; all mean that this file is no good
         # Image.open names the file in its message; once is enough.
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -95,15 +99,14 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         raise SRGANError(f"{path}: not a readable picture ({reason})") from error
     if image.mode == "I" or (image.mode == "F" and not _in_unit_range(np.asarray(image))):
         raise SRGANError(f"{path}: 32-bit samples; only 8 and 16 bits, and floating point in [0, 1], can be read")
-    return _to_rgb(image)
+    return Picture(pixels=_to_rgb(image), grey=grey)
 
 
 def _in_unit_range(samples: NDArray[np.float32]) -> bool:
-    return bool(((samples >= 0) & (samples <= 1)).all())  # not so of one that is no number
+    return bool(((samples >= 0) & (samples <= 1)).all())  # False for NaN
 
 
-def _to_rgb(image: Image.Image) -> Picture:
-    grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F"))
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):  # convert() would clip instead of scaling
         wide = np.asarray(image).astype(np.float64)
         image = Image.fromarray(np.clip(np.floor(wide / 257 + 0.5), 0, 255).astype(np.uint8))
@@ -114,7 +117,7 @@ def _to_rgb(image: Image.Image) -> Picture:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return Picture(pixels=np.asarray(image.convert("RGB")), grey=grey)
+    return np.asarray(image.convert("RGB"))
 
 
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
