@@ -1,4 +1,4 @@
-"""Many files as one ZIP, made while it is sent: nothing is held in memory or written to the disk."""
+"""Many files as one ZIP, made while it is output: nothing is held in memory or written to the disk."""
 
 import time
 import zipfile
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PIECE = 256 * 1024
-_NOT_IN_NAMES = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # Windows takes none of these
+_NOT_IN_NAMES = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))  # not allowed on Windows
 
 
-class _Sent:
-    """What ``zipfile`` has written since it was last taken."""
+class _Output:
+    """A file that ``zipfile`` writes to. ``take`` returns what was written since it was last called."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -28,13 +28,13 @@ class _Sent:
 
 
 def pieces(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
-    """Yield a ZIP of ``files`` (name, path), stored as they are; names that are taken get a number.
+    """Yield a ZIP of ``files`` (name, path), stored uncompressed; a name that occurs again gets a number.
 
-    What is not there any more when its turn comes is left out.
+    A file that was removed meanwhile is left out.
     """
-    sent = _Sent()
+    output = _Output()
     taken: set[str] = set()
-    with zipfile.ZipFile(sent, "w") as archive:  # type: ignore[call-overload]
+    with zipfile.ZipFile(output, "w") as archive:  # type: ignore[call-overload]
         for name, path in files:
             try:
                 file = path.open("rb")
@@ -43,13 +43,13 @@ def pieces(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
             with file:
                 entry = zipfile.ZipInfo(_free(name.translate(_NOT_IN_NAMES), taken), time.localtime()[:6])
                 entry.external_attr = 0o644 << 16
-                entry.file_size = path.stat().st_size  # so that it knows whether more than 4 GiB come
+                entry.file_size = path.stat().st_size  # zipfile decides by it whether to write ZIP64
                 with archive.open(entry, "w") as member:
                     while piece := file.read(_PIECE):
                         member.write(piece)
-                        yield sent.take()
-            yield sent.take()
-    yield sent.take()
+                        yield output.take()
+            yield output.take()
+    yield output.take()
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -1,7 +1,7 @@
-"""Who may ask: the right name of this machine, the page itself, and who knows the password.
+"""Which requests are answered: for a name of this machine, from the page itself, with the password.
 
-The page is for the one who opens it: requests that another site's page sends are refused (``Origin``), and so
-are names for this machine that it does not have (``Host``: an attacker's name may point here).
+A request that another site's page sends is refused by its ``Origin``. One for a name that this machine does not have is
+refused by its ``Host``: an attacker can let a name of theirs point here.
 """
 
 import base64
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEALTH = "/health"  # asked by who starts and stops containers, without a password; tells no names
+HEALTH = "/health"  # for what supervises containers: needs no password, and holds no file names
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -25,7 +25,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_ASKS = {"WWW-Authenticate": 'Basic realm="srgan_lit: any user name, and the password", charset="UTF-8"'}
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="srgan_lit: any user name, and the password", charset="UTF-8"'}
 
 
 class Guard:
@@ -56,10 +56,11 @@ class Guard:
         if refusal := self._refusal(scope["method"], scope["scheme"], headers):
             answer = JSONResponse({"error": refusal}, 403)
         elif scope["path"] != HEALTH and not self._knows_password(headers.get("authorization", "")):
-            answer = JSONResponse({"error": "the password is wrong or missing"}, 401, _ASKS)
+            answer = JSONResponse({"error": "the password is wrong or missing"}, 401, _CHALLENGE)
         await answer(scope, receive, send_guarded)
 
     def _refusal(self, method: str, scheme: str, headers: Headers) -> str:
+        """Why a request is refused; "" if it is not."""
         host = headers.get("host", "")
         own = f"{scheme}://{host}"
         try:
@@ -80,14 +81,14 @@ class Guard:
             return True
         scheme, _, encoded = authorization.partition(" ")
         try:
-            _, _, given = base64.b64decode(encoded, validate=True).partition(b":")
+            _, _, password = base64.b64decode(encoded, validate=True).partition(b":")
         except (binascii.Error, ValueError):
             return False
-        return scheme.lower() == "basic" and secrets.compare_digest(given, self.password)
+        return scheme.lower() == "basic" and secrets.compare_digest(password, self.password)
 
 
 def _is_address(name: str) -> bool:
-    """Whether ``name`` is a number: no one can make that point elsewhere."""
+    """Whether ``name`` is an IP address, which nobody can let point elsewhere."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,6 +1,6 @@
 """The page's queue: one job at a time in a thread, few waiting, results kept for a while. No HTTP, no torch.
 
-Every job has a folder of its own, named by the server, in a private folder. No fault of a job ends the queue.
+Every job has a folder of its own, named by the server, in a private folder. A job that fails does not end the queue.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ class Job:
 
 @dataclass
 class _Pace:
-    """How long pixels of inputs took lately. Large pictures count more: small ones are mostly preparation."""
+    """Seconds and input pixels, halved with each job. Large pictures weigh more: small ones are mostly preparation."""
 
     seconds: float = 0.0
     pixels: float = 0.0
@@ -200,11 +200,11 @@ class Jobs:
             )
         if job.bytes > self._most_bytes:
             raise SRGANError(f"the file does not fit into the {self._most_bytes / 1e9:g} GB of disk for pictures here")
-        if not self._found_room(job):
+        if not self._fits(job):
             raise Full(f"the {self._most_bytes / 1e9:g} GB of disk for pictures are in use: try again soon")
 
     def find(self, id_: str) -> Job | None:
-        """The job of that name, if it is still there; and note that somebody waits for it."""
+        """The job with this id, or None where it is not kept. It counts as asked for now."""
         with self._changed:
             job = self._all.get(id_)
             if job:
@@ -217,20 +217,20 @@ class Jobs:
             return self._waiting.index(job) + (self._working is not None) if job in self._waiting else 0
 
     def done_of(self, batch: str) -> list[Job]:
-        """The jobs of ``batch`` whose results can be fetched, as they ended; and note that somebody wants them."""
+        """The jobs of ``batch`` whose results can be fetched, in the order they ended. They count as asked for now."""
         with self._changed:
-            found = [job for job in self._ended() if job.batch == batch and job.state == "done"]
-            for job in found:
+            done = [job for job in self._ended() if job.batch == batch and job.state == "done"]
+            for job in done:
                 job.seen = time.monotonic()
-            return found
+            return done
 
     def seconds_left(self, job: Job) -> float | None:
-        """How long it takes until ``job`` is done, with those before it; None while that cannot be told."""
+        """Seconds until ``job`` is done, with those before it; None while there is nothing to estimate by."""
         with self._changed:
             before = list(itertools.takewhile(lambda other: other is not job, self._waiting))
             jobs = [job] if job is self._working else [*filter(None, [self._working]), *before, job]
-            each = [self._own_seconds_left(one) for one in jobs]
-        return sum(each) if None not in each else None  # type: ignore[arg-type]
+            seconds = [self._own_seconds_left(each) for each in jobs]
+        return sum(seconds) if None not in seconds else None  # type: ignore[arg-type]
 
     def _own_seconds_left(self, job: Job) -> float | None:
         passed = time.monotonic() - job.started if job is self._working else 0.0
@@ -251,7 +251,7 @@ class Jobs:
         _remove(job)
 
     def health(self) -> dict[str, str | int]:
-        """How the queue is: ``status`` is ``ok``, or says what is wrong; and how many jobs are where."""
+        """The queue's state: ``status`` is ``ok`` or what is wrong; and the number of jobs in each state."""
         with self._changed:
             counts = {
                 "receiving": len(self._receiving),
@@ -271,7 +271,7 @@ class Jobs:
         return {"status": status, **counts, "done": done}
 
     def stop(self) -> bool:
-        """End the thread; return whether it has ended within seconds, or is still at a tile."""
+        """End the thread. Returns False where it still computes a tile after 3 seconds."""
         with self._changed:
             self._stopping = True
             if self._working:
@@ -307,7 +307,7 @@ class Jobs:
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else error
                 job.error = str(reason) or type(error).__name__
                 state = "failed"
-            except BaseException as error:  # a fault of ours: the page and the log say so, and the next job is done
+            except BaseException as error:  # a bug: the page and the log show it, and the next job is done
                 job.error = f"something went wrong here ({type(error).__name__}: {error})"
                 state = "failed"
                 command_line.complain(f"{job.stem}: {job.error}")
@@ -336,14 +336,14 @@ class Jobs:
     def _make_room(self, job: Job) -> None:
         with self._changed:
             job.bytes = _bytes(job.folder)
-            if not self._found_room(job):
+            if not self._fits(job):
                 raise SRGANError(
                     f"its result does not fit into the {self._most_bytes / 1e9:g} GB of disk that pictures may take "
                     "here: choose a smaller size or format"
                 )
 
-    def _found_room(self, job: Job) -> bool:
-        """Whether ``job`` fits beside all others into the limit on disk, after the oldest results have gone."""
+    def _fits(self, job: Job) -> bool:
+        """Whether ``job`` fits beside all others into the limit on disk, once the oldest results are removed."""
         others = {*self._all.values(), *self._receiving} - {job}
         used = job.bytes + sum(other.bytes for other in others)
         for other in self._ended():

@@ -9,20 +9,20 @@ from srgan_lit.pictures import pil_arrays
 from srgan_lit.pictures.pil_arrays import Pixels
 
 MOST_PIXELS = 16_000_000
-LONGEST = 16_000
+LONGEST_PX = 16_000
 
 
 class Preview:
     """Collects bands (rows, W, C) of a picture of (H, W), uint8 or uint16, from top to bottom."""
 
     def __init__(self, height: int, width: int) -> None:
-        factor = max(math.ceil(math.sqrt(height * width / MOST_PIXELS)), math.ceil(max(height, width) / LONGEST))
+        factor = max(math.ceil(math.sqrt(height * width / MOST_PIXELS)), math.ceil(max(height, width) / LONGEST_PX))
         self._rows, self._columns = min(factor, height), min(factor, width)
         self._rest: list[Pixels] = []
         self._done: list[Pixels] = []
 
     def add(self, band: Pixels) -> None:
-        """Take the next rows. What is left of a division by the factor is cut off at the right and the bottom."""
+        """Add the next rows. Rows and columns that the factor does not divide are cut off at the bottom and right."""
         band = np.concatenate([*self._rest, band])
         height, width = band.shape[0] // self._rows, band.shape[1] // self._columns
         self._rest = [band[height * self._rows :]]

@@ -1,4 +1,4 @@
-"""A folder for this process alone, gone when it ends; what killed processes left is removed by the next one."""
+"""A folder for this process alone, removed when it ends. The next process removes what a killed one left."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: folders of killed processes stay until its own clean-up
+except ImportError:  # Windows: folders of killed processes stay until it cleans up itself
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX = "srgan-app-"
@@ -18,8 +18,8 @@ _PREFIX = "srgan-app-"
 class PrivateFolder:
     """A folder with a random name, which nobody else may read, in ``parent`` (None: where temporary files go).
 
-    The folder is locked for as long as the process lives: so a later one knows what a kill left. It is a context
-    manager, which removes its own folder at the end.
+    The folder is locked for as long as the process lives, so that a later one can tell what a killed one left. It is a
+    context manager, which removes its own folder at the end.
 
     Raises:
         OSError: nothing can be written there.
@@ -29,7 +29,7 @@ class PrivateFolder:
         self._parent = Path(tempfile.gettempdir()) if parent is None else parent
         self._parent.mkdir(parents=True, exist_ok=True)
         _sweep(self._parent)
-        self._path, self._lock = _made(self._parent)
+        self._path, self._lock = _create(self._parent)
 
     def __enter__(self) -> "PrivateFolder":
         return self
@@ -44,13 +44,13 @@ class PrivateFolder:
         Raises:
             OSError: nothing can be written there any more.
         """
-        if not _is(self._lock, self._path):
+        if not _is_same(self._lock, self._path):
             os.close(self._lock)
-            self._path, self._lock = _made(self._parent)
+            self._path, self._lock = _create(self._parent)
         return self._path
 
 
-def _made(parent: Path) -> tuple[Path, int]:
+def _create(parent: Path) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         if fcntl is None:
@@ -58,12 +58,12 @@ def _made(parent: Path) -> tuple[Path, int]:
         # Between the two steps another process may take it for a leftover: then it is gone, or locked.
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(path, os.O_RDONLY)
-            if _locked(lock) and _is(lock, path):
+            if _locked(lock) and _is_same(lock, path):
                 return path, lock
             os.close(lock)
 
 
-def _is(opened: int, path: Path) -> bool:
+def _is_same(opened: int, path: Path) -> bool:
     """Whether ``path`` is still the folder that was opened, and no other of the same name."""
     if fcntl is None:
         return path.is_dir()

@@ -1,4 +1,4 @@
-"""The page over HTTP: what is taken, what is answered. No pixels, no models."""
+"""The page over HTTP: routes, requests and answers. No pixels, no models."""
 
 import asyncio
 import re
@@ -50,12 +50,12 @@ def build(
 
     Args:
         jobs: the queue.
-        work: what it does.
+        work: what its thread does; knows the models.
         hosts: see ``Guard``.
         password: see ``Guard``.
         base_path: where the page is, with a slash at its beginning and none at its end; or empty.
         max_bytes: the largest upload.
-        seconds: for which an upload may say nothing, or be slower than it must.
+        seconds: the longest pause of an upload, and the time after which its speed is judged.
     """
     style, script = read("report.css", "app.css"), read("comparison.js", "app.js")
     page = render(
@@ -74,7 +74,7 @@ def build(
 
     checking = asyncio.Lock()  # some kinds of files are decoded for it: one at a time in memory
 
-    def found(request: Request) -> Job:
+    def requested(request: Request) -> Job:
         job = jobs.find(request.path_params["id"])
         if job is None:
             raise HTTPException(404, "this picture is not kept any more")
@@ -84,7 +84,7 @@ def build(
         pieces = _body(request, max_bytes, seconds)
         client = request.client.host if request.client else ""
         try:
-            stem, suffix, options = _asked(request.query_params, work)
+            stem, suffix, options = _parse(request.query_params, work)
             batch = request.query_params.get("batch", "")
             if batch and not _BATCH.fullmatch(batch):
                 raise SRGANError("batch must be 16 to 64 letters, digits, - and _, which nobody can guess")
@@ -96,7 +96,7 @@ def build(
                 async with checking:
                     job.pixels = await run_in_threadpool(work.check, job.source)
         except (SRGANError, OSError) as error:
-            # A browser that still sends would take the end of the connection for an answer.
+            # A browser reads no answer before it has sent all of its body.
             async for _ in pieces:
                 pass
             if isinstance(error, OSError):
@@ -105,14 +105,14 @@ def build(
         return JSONResponse(_status(job, jobs), 201)
 
     def status(request: Request) -> Response:
-        return JSONResponse(_status(found(request), jobs))
+        return JSONResponse(_status(requested(request), jobs))
 
     def remove(request: Request) -> Response:
-        jobs.remove(found(request))
+        jobs.remove(requested(request))
         return Response(status_code=204)
 
     def file(request: Request) -> Response:
-        job = found(request)
+        job = requested(request)
         name = request.path_params["file"]
         if job.state != "done" or name not in ("before", "after", "result"):
             raise HTTPException(404, "no such file, or not yet")
@@ -121,18 +121,18 @@ def build(
             raise HTTPException(404, "this picture is not kept any more")
         return FileResponse(path, filename=_result_name(job) if name == "result" else None)
 
-    def together(request: Request) -> Response:
+    def batch_archive(request: Request) -> Response:
         results = [(_result_name(job), job.result) for job in jobs.done_of(request.path_params["batch"])]
         if not results:
             raise HTTPException(404, "no results, or they are not kept any more")
-        said = {"Content-Disposition": 'attachment; filename="enlarged.zip"'}
-        return StreamingResponse(archive.pieces(results), media_type="application/zip", headers=said)
+        headers = {"Content-Disposition": 'attachment; filename="enlarged.zip"'}
+        return StreamingResponse(archive.pieces(results), media_type="application/zip", headers=headers)
 
     def health(_: Request) -> Response:
-        found = jobs.health()
-        return JSONResponse(found, 200 if found["status"] == "ok" else 503)
+        state = jobs.health()
+        return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 
-    def elsewhere(_: Request) -> Response:
+    def wrong_path(_: Request) -> Response:
         raise HTTPException(404, f"this page is at {base_path}/: a proxy must pass paths on as they are")
 
     routes: list[BaseRoute] = [
@@ -143,7 +143,7 @@ def build(
         Route("/jobs/{id}", status),
         Route("/jobs/{id}", remove, methods=["DELETE"]),
         Route("/jobs/{id}/{file}", file),
-        Route("/batches/{batch}", together),
+        Route("/batches/{batch}", batch_archive),
     ]
     if base_path:
         # Relative, as every address in the page: it holds whatever scheme and name the page was opened by.
@@ -151,7 +151,7 @@ def build(
         routes = [
             Route(base_path, lambda _: to_page),
             Mount(base_path, routes=routes),
-            Route("/{path:path}", elsewhere),
+            Route("/{path:path}", wrong_path),
         ]
     return Starlette(
         routes=[Route(HEALTH, health), *routes],
@@ -166,12 +166,16 @@ async def _refused(_: Request, error: Exception) -> Response:
     else:
         status = 429 if isinstance(error, FullForClient) else 503 if isinstance(error, Full) else 400
     message = error.detail if isinstance(error, HTTPException) else str(error)
-    # Where the rest of a body is not wanted, the connection ends with the answer, or it would be read all the same.
+    # Without "close" the server would read the rest of a body that is refused.
     return JSONResponse({"error": message}, status, {"Connection": "close"} if status in (408, 413) else None)
 
 
 async def _body(request: Request, max_bytes: int, seconds: float) -> AsyncIterator[bytes]:
-    """The body in pieces, never more than ``max_bytes``, and as long as it goes on."""
+    """The body in pieces.
+
+    Raises:
+        HTTPException: it is over ``max_bytes`` (413), pauses for ``seconds`` or arrives too slowly (408).
+    """
     too_large = HTTPException(413, f"the file is over the limit of {max_bytes / 1e6:g} MB")
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise too_large
@@ -193,10 +197,10 @@ async def _body(request: Request, max_bytes: int, seconds: float) -> AsyncIterat
         yield piece
 
 
-def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
+def _parse(query: QueryParams, work: Work) -> tuple[str, str, Options]:
     """The picture's stem for people to read, the result's suffix, and the options."""
-    known = {"name", "model", "fidelity", "match_input", "self_ensemble", "format", "batch", *_SIZES}
-    if unknown := sorted(query.keys() - known):
+    allowed = {"name", "model", "fidelity", "match_input", "self_ensemble", "format", "batch", *_SIZES}
+    if unknown := sorted(query.keys() - allowed):
         raise SRGANError(f"no such option: {unknown[0]}")
     model = query.get("model", next(iter(work.models)))
     if model not in work.models:
@@ -223,8 +227,8 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
         except ValueError:
             raise SRGANError(f"{name} must be a number") from None
     # A name is for people; no path is ever made of it.
-    given = "".join(c for c in query.get("name", "").replace("\\", "/").rpartition("/")[2] if c.isprintable())
-    stem, dot, ending = given.strip(". ").rpartition(".")
+    file_name = "".join(c for c in query.get("name", "").replace("\\", "/").rpartition("/")[2] if c.isprintable())
+    stem, dot, ending = file_name.strip(". ").rpartition(".")
     suffix = f".{query['format']}" if "format" in query else f".{ending.lower()}" if dot else ""
     if "format" not in query and suffix in formats.BY_SUFFIX:
         suffix = formats.BY_SUFFIX[suffix].becomes or suffix
@@ -242,10 +246,10 @@ def _asked(query: QueryParams, work: Work) -> tuple[str, str, Options]:
 def _result_name(job: Job) -> str:
     size = job.options.size
     if size and size != TargetSize(scale=size.scale):
-        asked = f"{job.facts['result_width']}x{job.facts['result_height']}"
+        addition = f"{job.facts['result_width']}x{job.facts['result_height']}"
     else:
-        asked = f"x{size.scale or job.facts['scale']:g}"
-    return f"{job.stem}_{asked}{job.suffix}"
+        addition = f"x{size.scale or job.facts['scale']:g}"
+    return f"{job.stem}_{addition}{job.suffix}"
 
 
 def _status(job: Job, jobs: Jobs) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What the page's jobs do: the models that it offers, and a picture enlarged as ``srgan-upscale`` does. No HTTP."""
+"""The models that the page offers, and how a job's picture is enlarged: as ``srgan-upscale`` does. No HTTP."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ _DATED = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d")  # how run director
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A model on the page: what people read, and whether it can be blended with its SRResNet."""
+    """A model on the page: its name for people, and whether it can be blended with its SRResNet."""
 
     label: str
     blends: bool
@@ -38,8 +38,8 @@ class Work:
     """
 
     def __init__(self, models: Sequence[str], *, device: str, max_pixels: int) -> None:
-        picked = engine.pick_device(device)
-        # A folder here that is called like a model of ours is meant only where it was given.
+        chosen = engine.pick_device(device)
+        # A folder with the name of a model in the box is taken only where --model named it.
         files: dict[str, str | Path] = {name: box.path_of(name) for name in box.GENERATORS}
         files |= {name: name for name in models}
         self.models: dict[str, Offer] = {}
@@ -54,7 +54,7 @@ class Work:
         def enlarger(options: Options) -> engine.Enlarger:
             return engine.Enlarger(
                 named_models.load(files[options.model], fidelity=options.fidelity),
-                device=picked,
+                device=chosen,
                 match_input=options.match_input,
                 self_ensemble=options.self_ensemble,
             )
@@ -110,13 +110,13 @@ class Work:
                 job.choice = f"{choice.name}: {choice.why}"
             enlarger = self._enlarger(options)
             frames = picture_frames.frames(opened, enlarger, job.suffix, size=size, on_frame=begin, on_progress=advance)
-            shown = _first_kept(frames, job.folder / "after.png", opened.info.icc_profile)
-            full_files.write(job.result, shown, opened.info)
+            kept_frames = _with_preview(frames, job.folder / "after.png", opened.info.icc_profile)
+            full_files.write(job.result, kept_frames, opened.info)
         job.facts["bytes"] = job.result.stat().st_size
 
 
 def _label(name: str) -> str:
-    """What people read for the model ``name``."""
+    """The name of the model ``name`` for people."""
     path = Path(name)
     if boxed := box.name_of(name):
         return f"{box.GENERATORS[boxed].label} ({boxed})"
@@ -151,8 +151,8 @@ def _blends(model: str, *, given: bool) -> bool:
     return True
 
 
-def _first_kept(frames: Iterator[Frame], path: Path, icc_profile: bytes | None) -> Iterator[Frame]:
-    """The same frames; the first is written to ``path`` besides, when its last band has been taken."""
+def _with_preview(frames: Iterator[Frame], path: Path, icc_profile: bytes | None) -> Iterator[Frame]:
+    """The same frames. A preview of the first is written to ``path`` when its last band is used."""
 
     def kept(frame: Frame) -> Iterator[Pixels]:
         after = Preview(*frame.shape[:2])
