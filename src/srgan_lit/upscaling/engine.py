@@ -31,7 +31,7 @@ Pixels = NDArray[Any]
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any], Tensor)
 
 _SMALLEST_TILE = 16
-_BEYOND = 0.25  # of [0, 1]
+_OVERSHOOT = 0.25  # allowed below 0 and above 1 in a floating-point image
 _CPU_BUDGET = 600 * 2**20  # bytes for one tile's tensors; more is not faster
 
 
@@ -46,8 +46,8 @@ def pick_device(name: str) -> torch.device:
     kind = name.split(":")[0]
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
-        have = ", ".join(device for device, there in available.items() if there)
-        raise UsageError(f"device {name}: not on this machine, which has {have}")
+        present = ", ".join(device for device, there in available.items() if there)
+        raise UsageError(f"device {name}: not on this machine, which has {present}")
     return torch.device(name)
 
 
@@ -62,7 +62,7 @@ def _free_bytes(device: torch.device) -> int:
 
 
 class Enlarger:
-    """A generator made ready to enlarge pictures; one for many pictures.
+    """A generator made ready for inference; one instance enlarges many pictures.
 
     Args:
         generator: from ``load_generator``, or ``bicubic_tensors.Bicubic()``. It is copied, not changed.
@@ -93,7 +93,7 @@ class Enlarger:
         else:
             network = accelerate(generator, dtype=self.dtype)
             inner = generator.generator if isinstance(generator, Ranged) else generator
-            features = getattr(inner, "features", 64)  # a network of one's own may not say
+            features = getattr(inner, "features", 64)  # a user's own network may have no such attribute
         self.network = network.to(self.device)
         radius = generator.receptive_radius + 3  # 3: the colours under a transparent edge
         if match_input:
@@ -103,7 +103,7 @@ class Enlarger:
         self.bytes_per_pixel = 4 * (5 * features + (9 if match_input or self_ensemble else 4) * 3 * self.scale**2)
 
     def tile(self, choice: str | int, height: int, width: int) -> int:
-        """Tile side in input pixels for a picture: ``choice`` itself, the whole for 0, or by free memory for auto."""
+        """Tile side in input pixels: ``choice`` itself; for 0 the longest side; for ``auto`` by free memory."""
         longest = max(height, width)
         if choice != "auto":
             return min(int(choice), longest) or longest
@@ -192,7 +192,7 @@ def bands(
     tile: str | int = "auto",
     on_progress: Callable[[int], object] | None = None,
 ) -> Iterator[Pixels]:
-    """Yield the enlarged picture from top to bottom, in bands (rows, width, C) of the dtype of ``pixels``.
+    """Yield the enlarged picture from top to bottom, in bands (rows, width, C) with the dtype of ``pixels``.
 
     Memory is that of one band and one tile, whatever the picture's size.
 
@@ -250,10 +250,10 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def seconds_per_pixel(enlarger: Enlarger) -> float:
-    """How long an input pixel takes here, from a trial on a small tile; without the halos, which large tiles hide."""
+    """Seconds for one input pixel on this machine, from a trial on a small tile. Halos are not counted."""
     side = 96
     pixels = np.zeros((side, side, 3), dtype=np.uint8)
-    enlarger.window(pixels)  # what is done once
+    enlarger.window(pixels)  # warm-up: the first call allocates and initialises
     started = time.perf_counter()
     enlarger.window(pixels)
     return (time.perf_counter() - started) / side**2
@@ -298,9 +298,9 @@ def enlarge(
         UsageError: an image of another kind, shape, dtype or range.
         SRGANError: no such generator, or the result is to be larger than it makes.
     """
-    one = _checked_kind(image)
+    arrays = _arrays(image)
     if generator is None or model_choice.is_auto(generator):
-        generator = box.path_of(model_choice.for_pixels(one[0]).name)
+        generator = box.path_of(model_choice.for_pixels(arrays[0]).name)
     network = _loaded(generator, fidelity)
     weights = () if isinstance(network, bicubic_tensors.Bicubic) else network.parameters()
     first = next(iter(weights), None)
@@ -318,11 +318,11 @@ def enlarge(
         return np.concatenate(list(bands(array, enlarger, size=sides, tile=tile)))
 
     if isinstance(image, Image.Image):
-        return pixels_.to_image(enlarged(one[0]))
+        return pixels_.to_image(enlarged(arrays[0]))
     if isinstance(image, Tensor):
-        stacked = torch.stack([_like(enlarged(each), image) for each in one])
+        stacked = torch.stack([_like(enlarged(each), image) for each in arrays])
         return stacked if image.dim() == 4 else stacked[0]
-    result = enlarged(one[0])
+    result = enlarged(arrays[0])
     return result.reshape(*result.shape[:2], *image.shape[2:])
 
 
@@ -338,8 +338,12 @@ def _loaded(
     return generator
 
 
-def _checked_kind(image: object) -> list[Pixels]:
-    """The pixels (H, W, C) of an image, or of each of a batch."""
+def _arrays(image: object) -> list[Pixels]:
+    """The pixels (H, W, C) of an image, or of each image of a batch.
+
+    Raises:
+        UsageError: an image of another kind, shape, dtype or range.
+    """
     if isinstance(image, Image.Image):
         return [pixels_.from_image(image)]
     if isinstance(image, Tensor):
@@ -361,15 +365,15 @@ def _like(array: Pixels, image: Tensor) -> Tensor:
 
 
 def _checked(array: Pixels) -> Pixels:
-    kind = array.dtype == np.uint8 or array.dtype == np.uint16 or np.issubdtype(array.dtype, np.floating)
-    if not kind or array.ndim != 3 or not 1 <= array.shape[2] <= 4 or array.size == 0:
+    known_dtype = array.dtype in (np.uint8, np.uint16) or np.issubdtype(array.dtype, np.floating)
+    if not known_dtype or array.ndim != 3 or not 1 <= array.shape[2] <= 4 or array.size == 0:
         raise UsageError(
             f"an image must be uint8, uint16 or floating point with 1 to 4 channels, not {array.dtype} {array.shape}"
         )
     if np.issubdtype(array.dtype, np.floating):
         low, high = float(array.min()), float(array.max())
-        # Bicubic and networks go a little beyond; an image in [0, 255] or [-1, 1] goes far.
-        if not (low >= -_BEYOND and high <= 1 + _BEYOND):
+        # Bicubic and networks overshoot a little; an image in [0, 255] or [-1, 1] is far outside.
+        if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
             raise UsageError(
                 f"a floating-point image must be in [0, 1], and this one reaches from {low:g} to {high:g}: "
                 "scale it, or give uint8"
