@@ -31,7 +31,7 @@ Pixels = NDArray[Any]
 
 _ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
 MAX_PIXELS = 200_000_000
-_FINEST = 8192  # dots per inch: beyond is damage, and at 8 times the size more than files hold; 1 is PIL's for none
+_FINEST = 8192  # dots per inch: more is damage, and 8 times as much does not fit into files; Pillow says 1 for none
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
@@ -44,9 +44,17 @@ _STRUCTURAL |= {317, 320, 322, 323, 324, 325, 330, 338, 339, 340, 341, 347, *ran
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """What a file carries beside pixels. ``durations_ms`` has one entry per frame of an animation.
+    """What a file holds besides pixels.
 
-    ``png_colours`` has what a PNG says of its colours without a profile: its chunks gAMA, cHRM and sRGB, by name.
+    Attributes:
+        frames: how many.
+        icc_profile: the colour profile; None where there is none, or where the pixels are converted by it (CMYK).
+        exif: without the orientation, which is applied.
+        dpi: horizontal and vertical resolution.
+        durations_ms: of each frame of an animation; empty for a still picture or the pages of a TIFF.
+        loop: how often an animation is played; 0 is for ever, None is not said.
+        lossless: whether a WebP is.
+        png_colours: a PNG's chunks gAMA, cHRM and sRGB, by name.
     """
 
     frames: int
@@ -91,8 +99,8 @@ class Opened:
         self._turn = 1 if image.format == "TIFF" else self._exif.pop(ExifTags.Base.Orientation, 1)
         try:
             self._exif.tobytes()
-        except Exception:  # PIL raises many kinds for what it read and cannot write
-            self._exif = Image.Exif()  # damaged: as if there were none
+        except Exception:  # Pillow raises many kinds for EXIF that it read and cannot write
+            self._exif = Image.Exif()  # damaged: treated as missing
         self.format = image.format or ""
         holds_frames = self.format in formats.BY_NAME and formats.BY_NAME[self.format].frames  # MPO is not
         frames = getattr(image, "n_frames", 1) if holds_frames else 1
@@ -143,7 +151,7 @@ class Opened:
             return _upright(pil_arrays.from_image(image), self._turn)
 
     def _deep(self, number: int) -> Pixels | None:
-        """Upright 16-bit pixels, of which PIL would keep 8 bits where they are coloured; None for all else."""
+        """Upright 16-bit pixels, of which Pillow keeps 8 bits if they are in colour; None for any other picture."""
         if self.format == "PNG":
             with self._path.open("rb") as file:
                 header = file.read(26)
@@ -172,7 +180,7 @@ class Opened:
 
 
 def _png_colours(known: dict[str | tuple[int, int], Any]) -> dict[bytes, bytes]:
-    """The chunks (ISO/IEC 15948, 11.3.3) as they were, from what Pillow makes of them."""
+    """The colour chunks of a PNG (ISO/IEC 15948, 11.3.3), built again from Pillow's values."""
     chunks: dict[bytes, bytes] = {}
     for name, kind in (("gamma", b"gAMA"), ("chromaticity", b"cHRM")):
         values = known.get(name, ())
@@ -225,8 +233,8 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, togeth
             Image.MAX_IMAGE_PIXELS = limit
     with image:
         with _readable():
-            made = Opened(path, image, max_pixels=max_pixels, together=together)
-        yield made
+            picture = Opened(path, image, max_pixels=max_pixels, together=together)
+        yield picture
 
 
 def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> None:
@@ -241,7 +249,7 @@ def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> N
 
 @contextlib.contextmanager
 def _readable(path: Path | None = None) -> Iterator[None]:
-    """Turn what decoders raise, which is many kinds, into SRGANError; what they only warn of is not told."""
+    """Turn decoders' errors, which are of many kinds, into SRGANError; their warnings are not shown."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -306,14 +314,14 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = S
             raise SRGANError(f"cannot be written as {kind} ({error})") from error
 
 
-_SRGB_COLOURS = {  # what a viewer assumes where nothing is said
+_SRGB_COLOURS = {  # what a viewer assumes without these chunks
     b"gAMA": struct.pack(">I", 45455),
     b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
 }
 
 
 def colours_lost(info: Info, suffix: str) -> str:
-    """What a result with ``suffix`` does not say of its colours though its input does; empty if nothing is lost."""
+    """What of its input's colour chunks a result with ``suffix`` cannot hold, as a message; "" if nothing is lost."""
     if (suffix == ".png" and info.frames == 1) or info.icc_profile or b"sRGB" in info.png_colours:
         return ""
     unusual = [kind.decode() for kind, content in info.png_colours.items() if content != _SRGB_COLOURS.get(kind)]
@@ -356,7 +364,7 @@ def refuse_unless_it_fits(
 
 
 def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
-    """The EXIF to write: what the camera said, with the new size and without a thumbnail of the old one."""
+    """The EXIF to write: the input's, with the new size and without its thumbnail."""
     exif = Image.Exif()
     exif.load(info.exif.tobytes())
     for tag in _STRUCTURAL & set(exif):
@@ -373,7 +381,7 @@ def _dpi(info: Info, scale: float) -> tuple[float, float] | None:
 
 
 def _carried(target: formats.Format, info: Info, frame: Frame) -> dict[str, Any]:
-    """What Pillow is to put beside the pixels."""
+    """Pillow's options for what is written besides the pixels."""
     exif = _exif(info, frame.shape) if info.exif and "exif" in target.carries else None
     known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": _dpi(info, frame.scale)}
     return {name: value for name, value in known.items() if value and name in target.carries}
@@ -383,7 +391,7 @@ def _write_with_pillow(path: Path, target: formats.Format, frames: Iterator[Fram
     first_frame = next(frames)
     first = _whole(first_frame)
     images = (_whole(frame) for frame in frames)
-    following = list(images) if target.name == "PNG" else images  # PIL looks through them twice for PNG
+    following = list(images) if target.name == "PNG" else images  # Pillow reads them twice for PNG
     options = target.options | _carried(target, info, first_frame)
     if target.lossy and saving.quality is not None:
         options["quality"] = saving.quality
@@ -419,7 +427,7 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
     with tifffile.TiffWriter(path, bigtiff=large, byteorder="<") as writer:
         for frame in itertools.chain([first_frame], frames):
             exif = _exif(info, frame.shape)
-            details = {} if large else dict(exif.get_ifd(ExifTags.IFD.Exif))  # PIL writes classic directories only
+            details = {} if large else dict(exif.get_ifd(ExifTags.IFD.Exif))  # Pillow writes classic directories only
             tags: list[tuple[Any, ...]] = [
                 (tag, "s", 0, value, True)
                 for tag, value in exif.items()
@@ -451,7 +459,7 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
 
 
 def _tiles(first: Pixels, bands: Iterator[Pixels]) -> Iterator[Pixels]:
-    """The same picture in tiles, row by row of tiles; those at the edge are smaller."""
+    """The bands cut into tiles, row by row of tiles; those at the right and bottom edge are smaller."""
     rest = first
     while True:
         while rest.shape[0] < _TILE and (following := next(bands, None)) is not None:
@@ -465,7 +473,7 @@ def _tiles(first: Pixels, bands: Iterator[Pixels]) -> Iterator[Pixels]:
 
 
 def _append_details(path: Path, details: dict[int, Any]) -> None:
-    """Put the EXIF directory behind the pixels and let the first page point to it: tifffile writes none."""
+    """Append the EXIF directory and let the first page point to it: tifffile cannot write one."""
     import tifffile
 
     with tifffile.TiffFile(path) as opened:
