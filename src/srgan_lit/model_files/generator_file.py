@@ -122,7 +122,7 @@ def save_generator(
 
 
 def _in_one_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library's order changes from one call to the next.
+    """The same safetensors file with sorted metadata: the library's order changes from one call to the next.
 
     The format is 8 bytes for the length of the header, the header (JSON, filled up with spaces), and the tensors.
     """
@@ -135,19 +135,19 @@ def _in_one_order(content: bytes) -> bytes:
 
 
 def _header(content: bytes) -> dict[str, Any]:
-    """Of a safetensors file: its metadata and each tensor's place.
+    """The header of a safetensors file: its metadata and the place of each tensor.
 
     Raises:
-        Exception: of many kinds, for what is none.
+        Exception: of many kinds, for another file.
     """
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
-        raise ValueError("its header is none of safetensors")
+        raise ValueError("it has no safetensors header")
     return header
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Metadata:
-    """What the generator file at ``path`` says about itself, without reading its tensors.
+    """The metadata of the generator file at ``path``; its tensors are not read.
 
     Raises:
         SRGANError: not a generator file of a version that this package reads.
@@ -194,8 +194,8 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     Raises:
         SRGANError: names the first tensor that is missing, surplus or of another shape.
     """
-    wanted = generator.state_dict()
-    for name, tensor in wanted.items():
+    expected = generator.state_dict()
+    for name, tensor in expected.items():
         if name not in tensors:
             raise SRGANError(f"{source}: tensor {name} is missing; the file does not match its architecture")
         if wrong := tensor_files.unsound(tensors[name]):
@@ -206,13 +206,17 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
             raise SRGANError(
                 f"{source}: tensor {name} is {tuple(tensors[name].shape)}, its architecture says {tuple(tensor.shape)}"
             )
-    if surplus := sorted(tensors.keys() - wanted.keys()):
+    if surplus := sorted(tensors.keys() - expected.keys()):
         raise SRGANError(f"{source}: tensor {surplus[0]} is not part of its architecture")
     generator.load_state_dict(tensors, assign=True)
 
 
 def _build(network: object, architecture: dict[str, int], *, source: str) -> Generator:
-    """An empty generator of the table. Nothing else that a file names is ever imported."""
+    """A generator of the table without values. What a file names and the table lacks is never imported.
+
+    Raises:
+        SRGANError: the table has no such network, or it refuses the architecture.
+    """
     row = architectures.ARCHITECTURES.get(str(network))
     if row is None:
         raise SRGANError(
@@ -223,14 +227,14 @@ def _build(network: object, architecture: dict[str, int], *, source: str) -> Gen
     try:
         if any(type(value) is not int or not 0 < value <= 4096 for value in architecture.values()):
             raise ValueError("its values must be whole numbers from 1 to 4096")
-        with torch.device("meta"):  # shapes alone: what it would be initialised with is replaced at once
+        with torch.device("meta"):  # shapes without values: they are loaded next
             return cast(Generator, row.network(**architecture))
     except (TypeError, ValueError, AttributeError) as error:
         raise SRGANError(f"{source}: no generator has the architecture {architecture!r} ({error})") from error
 
 
 def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | Ranged:
-    # Read once: metadata and tensors of one file, even if another replaces it meanwhile.
+    # Read once, so that metadata and tensors are of one file even if it is replaced meanwhile.
     try:
         content = path.read_bytes()
         raw = _header(content).get("__metadata__", {})
@@ -270,7 +274,7 @@ def _from_lightning(path: Path, network: nn.Module | None) -> Generator:
 
 
 def is_bicubic(name_or_path: str | os.PathLike[str]) -> bool:
-    """Whether this names the baseline and no generator.
+    """Whether this names the baseline rather than a generator.
 
     Raises:
         UsageError: there is a model called ``bicubic`` here, and it is not clear which one is meant.
@@ -314,7 +318,11 @@ def _in_run_directory(folder: Path) -> Path | None:
 
 
 def _refuse_if_also_here(name: str, meaning: str) -> None:
-    """A bare name of ours that is also a model in the working directory. A folder without a model is none."""
+    """Refuse a bare name in the box that is also a model in the working directory; a folder without a model is none.
+
+    Raises:
+        UsageError: it is.
+    """
     if Path(name).is_file() or _in_run_directory(Path(name)):
         reserved_names.refuse_if_also_a_path(name, meaning)
 
@@ -367,12 +375,14 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
     perceptual, faithful = load_generator(path), load_generator(partner)
     if isinstance(perceptual, Ranged) or isinstance(faithful, Ranged):
         raise SRGANError(f"{path}: converted from another project with ranges of its own; such cannot be blended")
-    this, that = ((architectures.name_of(each), architectures.shape_of(each)) for each in (perceptual, faithful))
-    if this != that:
-        raise SRGANError(f"{partner}: a {that[0]} of {that[1]}, but {path.name} is a {this[0]} of {this[1]}")
+    (network, shape), (other_network, other_shape) = (
+        (architectures.name_of(each), architectures.shape_of(each)) for each in (perceptual, faithful)
+    )
+    if (network, shape) != (other_network, other_shape):
+        raise SRGANError(f"{partner}: a {other_network} of {other_shape}, but {path.name} is a {network} of {shape}")
     with torch.no_grad():
-        theirs = faithful.state_dict()
+        faithful_state = faithful.state_dict()
         for name, tensor in perceptual.state_dict().items():
             if tensor.is_floating_point():
-                tensor.lerp_(theirs[name], fidelity)
+                tensor.lerp_(faithful_state[name], fidelity)
     return perceptual
