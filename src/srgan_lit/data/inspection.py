@@ -45,24 +45,24 @@ def _examine(path: Path) -> _Examined:
         return _Examined(mode="", size=(0, 0), wrong=str(error))
 
 
-def _examined(report: Report, paths: Sequence[Path], *, expected_size: tuple[int, int] | None) -> None:
+def _add_pictures(report: Report, paths: Sequence[Path], *, expected_size: tuple[int, int] | None) -> None:
     """Decode every picture, and add sizes, modes and what is wrong."""
-    found = list(worker_processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
-    good = [(path, one) for path, one in found if one.wrong is None]
-    report.wrong.extend(one.wrong for _, one in found if one.wrong is not None)
+    results = list(worker_processes.over(_examine, paths, doing="checking", in_processes=len(paths) > 50))
+    good = [(path, result) for path, result in results if result.wrong is None]
+    report.wrong.extend(result.wrong for _, result in results if result.wrong is not None)
     if expected_size is not None:
         report.wrong.extend(
-            f"{path}: {one.size[0]}x{one.size[1]}, expected {expected_size[0]}x{expected_size[1]}"
-            for path, one in good
-            if one.size != expected_size
+            f"{path}: {result.size[0]}x{result.size[1]}, expected {expected_size[0]}x{expected_size[1]}"
+            for path, result in good
+            if result.size != expected_size
         )
     expected = f"{expected_size[0]}x{expected_size[1]}" if expected_size is not None else ""
-    report.rows.append(("sizes", _counted(f"{one.size[0]}x{one.size[1]}" for _, one in good), expected))
-    report.rows.append(("modes", _counted(one.mode for _, one in good), ""))
+    report.rows.append(("sizes", _counted(f"{result.size[0]}x{result.size[1]}" for _, result in good), expected))
+    report.rows.append(("modes", _counted(result.mode for _, result in good), ""))
     if expected_size is None and good:
         path, least = min(good, key=lambda item: min(item[1].size))
         report.rows.append(("smallest", f"{least.size[0]}x{least.size[1]} {path.name}", ""))
-    report.rows.append(("unreadable", str(len(found) - len(good)), "0"))
+    report.rows.append(("unreadable", str(len(results) - len(good)), "0"))
 
 
 def _counted(values: Iterable[str]) -> str:
@@ -100,7 +100,7 @@ def cufed(root: Path) -> Report:
                 f"{folder / part / name}: {other}/ has no picture of this name"
                 for name in sorted(names[part] - names[other])
             )
-    _examined(report, parts["input"] + parts["ref"], expected_size=(CUFED_SIDE_PX, CUFED_SIDE_PX))
+    _add_pictures(report, parts["input"] + parts["ref"], expected_size=(CUFED_SIDE_PX, CUFED_SIDE_PX))
     return report
 
 
@@ -130,7 +130,7 @@ def cufed5(root: Path) -> Report:
         for name in (f"{group}_{member}.png" for member in range(CUFED5_MEMBERS))
         if name not in names
     )
-    _examined(report, pictures, expected_size=None)
+    _add_pictures(report, pictures, expected_size=None)
     return report
 
 
@@ -150,5 +150,5 @@ def folder(root: Path, scale: int) -> Report:
     report.rows.append(("understood as", layout.understood(root), ""))
     if layout.others:
         report.rows.append(("passed over", f"{len(layout.others)}: {find.named(layout.others)}", ""))
-    _examined(report, pictures, expected_size=None)
+    _add_pictures(report, pictures, expected_size=None)
     return report

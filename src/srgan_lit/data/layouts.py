@@ -1,8 +1,8 @@
 """How data sets lie in folders: which files are originals (HR), and which are their small versions (LR).
 
-A row of ``BY_FOLDER`` or ``BY_SUFFIX`` is all that a layout of pairs takes; CUFED and CUFED5 have names of their
-own. Files are opened only to tell whether what no layout knows looks like pairs: training on LR files, or scoring
-them as originals, gives numbers without a word of warning.
+A layout of pairs is a row of ``BY_FOLDER`` or ``BY_SUFFIX``; CUFED and CUFED5 are recognised by their names. Files are
+opened only where no layout fits, to see whether they look like pairs: training on LR files, or scoring them as
+originals, would give wrong numbers without a warning.
 """
 
 import re
@@ -23,12 +23,12 @@ SCALES = (2, 3, 4, 8)
 
 @dataclass(frozen=True, kw_only=True)
 class ByFolder:
-    """HR in one folder, LR in another beside it. Letters' case does not count.
+    """HR in one folder, LR in another beside it. Names are compared without regard to case.
 
     Attributes:
         hr: pattern of the HR folder's name; its group ``set``, if it has one, goes into ``lr`` and ``others``.
         lr: LR folders from their common parent, the first that exists; ``{scale}`` is the scale.
-        others: patterns of folders that hold LR of any scale, or the same originals again: nobody's originals.
+        others: patterns of folders with LR of any scale, or with the same originals again, which are left out.
     """
 
     hr: str
@@ -48,7 +48,7 @@ class BySuffix:
     name: str
 
 
-# DIV2K, Flickr2K; BasicSR's benchmarks; EDSR's, MATLAB's and everybody else's.
+# DIV2K and Flickr2K; BasicSR's benchmarks; the folders of most other projects, EDSR's and MATLAB's among them.
 BY_FOLDER = (
     ByFolder(
         hr=r"(?P<set>.+)_HR",
@@ -75,7 +75,7 @@ BY_SUFFIX = (
     BySuffix(name=r"(?P<stem>.+)[_-](?P<kind>HR|GT|(LR|LQ)(_?x?(?P<scale>\d))?)"),
 )
 
-# Where authors' archives and other projects put the same files.
+# Where authors' archives and other projects put these files.
 CUFED_PLACES = ("", "CUFED", "train", "CUFED/train", "train/CUFED")
 CUFED5_PLACES = ("", "CUFED5", "test", "test/CUFED5", "CUFED5/test")
 CUFED5 = "CUFED5"
@@ -83,9 +83,11 @@ CUFED5_NAME = re.compile(r"(\d{3})_([0-5])\.png")
 CUFED5_MEMBERS = 6  # an HR image and five references
 _CUFED_ALBUM = re.compile(r"\d+@N\d+_\d+")  # Flickr user id and event number
 
-# What else than a known layout might tell HR from LR in a name.
+# What may tell HR from LR in a name that is in no known layout.
 _MARKS = re.compile(r"(?<![a-z])(SRF_?\d|HR|GT|LR|LQ|high|low|x\d)(?![a-z])|_?x\d[mdw]?\d?$", re.IGNORECASE)
-_LOOKED_AT = 40  # of the groups of files that share a name, how many have their sizes compared
+_GROUPS_COMPARED = 40  # at most, of files that share a name: their sizes are read
+_MEMBERS_COMPARED = 8  # at most, of a group
+_ALIKE_LEVELS = 10  # of 255, the mean difference up to which two pictures show the same
 
 
 @dataclass(kw_only=True)
@@ -95,15 +97,15 @@ class Layout:
     Attributes:
         pairs: HR files, each with its LR file or None where LR is to be made. Where one of a pair is missing, its
             path is where it would be: reading it fails, by name.
-        said: how, for people; "" for a plain folder of pictures.
-        left_out: pictures that are no originals.
+        remarks: how it was understood, for people; none for a plain folder of pictures.
+        left_out: pictures that are not originals.
         others: files that are no pictures, each with the reason.
         unreadable: one line for each folder that cannot be read.
         benchmark: the set that this is, where papers score it in a way of their own: CUFED5, or "".
     """
 
     pairs: list[tuple[Path, Path | None]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
     others: list[tuple[Path, str]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -111,17 +113,17 @@ class Layout:
 
     def understood(self, root: Path) -> str:
         """One line: how many pictures, and which files are what."""
-        given = sum(lr is not None for _, lr in self.pairs)
-        count = f"{given} pairs" if given == len(self.pairs) else f"{len(self.pairs)} pictures"
-        if 0 < given < len(self.pairs):
-            count += f", {given} of them with LR files"
-        said = self.said or ["each is an original, LR is made of it"]
+        with_lr = sum(lr is not None for _, lr in self.pairs)
+        count = f"{with_lr} pairs" if with_lr == len(self.pairs) else f"{len(self.pairs)} pictures"
+        if 0 < with_lr < len(self.pairs):
+            count += f", {with_lr} of them with LR files"
+        remarks = self.remarks or ["each is an original, LR is made of it"]
         if self.left_out:
             folders = Counter(_below(path.parent, root) for path in self.left_out)
             listed = ", ".join(f"{name} ({count})" for name, count in folders.most_common(4))
             more = f" and {len(folders) - 4} more folders" if len(folders) > 4 else ""
-            said = [*said, f"left out: {listed}{more}"]
-        return f"{count}: {'; '.join(said)}"
+            remarks = [*remarks, f"left out: {listed}{more}"]
+        return f"{count}: {'; '.join(remarks)}"
 
 
 def _below(folder: Path, root: Path) -> str:
@@ -154,10 +156,10 @@ def find_cufed5(root: Path, pictures: Sequence[Path]) -> Path | None:
 
 
 def _cufed5(root: Path, found: Sequence[Path]) -> Layout | None:
-    """CUFED5, if that is what this is beyond doubt: nothing but whole groups.
+    """The layout of CUFED5 where the folder holds nothing but whole groups of it; else None.
 
     Raises:
-        UsageError: it nearly is.
+        UsageError: it is CUFED5, and fewer than a tenth of its files are missing.
     """
     folder = find_cufed5(root, found)
     if folder is None:
@@ -186,9 +188,9 @@ def _cufed5(root: Path, found: Sequence[Path]) -> Layout | None:
             f"python -m srgan_lit.prepare cufed5 --root names all"
         )
     originals = [path for path in pictures if path.stem.endswith("_0")]
-    said = f"CUFED5, whose …_0.png are the originals and the other {len(pictures) - len(originals)} references"
+    remarks = f"CUFED5, whose …_0.png are the originals and the other {len(pictures) - len(originals)} references"
     pairs: list[tuple[Path, Path | None]] = [(path, None) for path in originals]
-    return Layout(pairs=pairs, said=[f"{said}; LR is made"], left_out=elsewhere, benchmark=CUFED5)
+    return Layout(pairs=pairs, remarks=[f"{remarks}; LR is made"], left_out=elsewhere, benchmark=CUFED5)
 
 
 def nothing_there(root: Path, unreadable: Sequence[str], why: str) -> SRGANError:
@@ -214,8 +216,8 @@ def of_training(root: Path, scale: int) -> Layout:
         UsageError: it looks like pairs, and no layout says which files are which.
     """
     contents = find.contents(root)
-    instead = "name the folder of the originals alone with data.root=<folder>"
-    layout = _of(root, contents.pictures, scale, instead=instead)
+    hint = "name the folder of the originals alone with data.root=<folder>"
+    layout = _in_any_layout(root, contents.pictures, scale, hint=hint)
     return replace(layout, others=contents.others, unreadable=contents.unreadable)
 
 
@@ -225,9 +227,11 @@ def of_test(root: Path, scale: int) -> Layout:
     Raises:
         UsageError: as ``of_training``; or it looks like CUFED5 and is not whole.
     """
-    instead = "name both folders, as in --hr DIR --lr DIR, or --hr DIR alone, whose pictures are then all originals"
+    hint = "name both folders, as in --hr DIR --lr DIR, or --hr DIR alone, whose pictures are then all originals"
     contents = find.contents(root)
-    layout = _cufed5(root, contents.pictures) or _of(root, contents.pictures, scale, instead=instead, hr_alone=True)
+    layout = _cufed5(root, contents.pictures) or _in_any_layout(
+        root, contents.pictures, scale, hint=hint, hr_alone=True
+    )
     return replace(layout, others=contents.others, unreadable=contents.unreadable)
 
 
@@ -240,13 +244,13 @@ def of_two_folders(hr: Path, lr: Path | None, scale: int) -> Layout:
     large = find.contents(hr)
     if lr is None:
         pairs: list[tuple[Path, Path | None]] = [(path, None) for path in large.pictures]
-        return Layout(pairs=pairs, said=["all are originals, LR is made"], unreadable=large.unreadable)
+        return Layout(pairs=pairs, remarks=["all are originals, LR is made"], unreadable=large.unreadable)
     small = find.contents(lr)
     pairs = _paired(large.pictures, hr, small.pictures, lr, scale)
-    return Layout(pairs=pairs, said=[f"{hr} with {lr}"], unreadable=large.unreadable + small.unreadable)
+    return Layout(pairs=pairs, remarks=[f"{hr} with {lr}"], unreadable=large.unreadable + small.unreadable)
 
 
-def _of(root: Path, pictures: Sequence[Path], scale: int, *, instead: str, hr_alone: bool = False) -> Layout:
+def _in_any_layout(root: Path, pictures: Sequence[Path], scale: int, *, hint: str, hr_alone: bool = False) -> Layout:
     tree: dict[Path, list[Path]] = {root: []}
     below: dict[Path, list[Path]] = defaultdict(list)
     for path in pictures:
@@ -266,7 +270,7 @@ def _of(root: Path, pictures: Sequence[Path], scale: int, *, instead: str, hr_al
         sets = _by_folder(folder, below, scale, hr_alone=hr_alone and folder == root)
         for hr, lr in sets:
             layout.pairs += _paired(all_in(hr), hr, all_in(lr), lr, scale) if lr else [(p, None) for p in all_in(hr)]
-            layout.said.append(
+            layout.remarks.append(
                 f"{_below(hr, root)} with {_below(lr, root)}" if lr else f"{_below(hr, root)}, LR is made"
             )
         if sets:
@@ -275,24 +279,24 @@ def _of(root: Path, pictures: Sequence[Path], scale: int, *, instead: str, hr_al
                 path for path in all_in(folder) if not any(path.is_relative_to(place) for place in used)
             ]
             return
-        claims = (_by_suffix(row, tree[folder], folder, scale, instead) for row in BY_SUFFIX)
+        claims = (_by_suffix(row, tree[folder], folder, scale, hint) for row in BY_SUFFIX)
         claim = next((claim for claim in claims if claim), None)
         if claim is None:
             plain.extend(tree[folder])
         else:
             layout.pairs += claim.pairs
             layout.left_out += claim.left_out
-            layout.said += claim.said
+            layout.remarks += claim.remarks
         for inner in below[folder]:
             walk(inner)
 
     walk(root)
     if not layout.pairs and layout.left_out:
-        raise UsageError(f"{root}: pairs, but none for x{scale} (such as {layout.left_out[0]}); {instead}")
-    _refuse_unknown_pairs(plain, root, instead)
-    if plain and layout.said:
-        layout.said.append(f"{len(plain)} others, LR is made")
-    layout.said = list(dict.fromkeys(layout.said))
+        raise UsageError(f"{root}: pairs, but none for x{scale} (such as {layout.left_out[0]}); {hint}")
+    _refuse_unknown_pairs(plain, root, hint)
+    if plain and layout.remarks:
+        layout.remarks.append(f"{len(plain)} others, LR is made")
+    layout.remarks = list(dict.fromkeys(layout.remarks))
     layout.pairs += [(path, None) for path in plain]
     layout.pairs.sort(key=lambda pair: pair[0].relative_to(root).as_posix())
     return layout
@@ -314,8 +318,9 @@ def _by_folder(
             others = [re.compile(pattern.format(set=re.escape(prefix)), re.IGNORECASE) for pattern in row.others]
             beside = any(other != name and pattern.fullmatch(other) for other in children for pattern in others)
             if beside or hr_alone:
-                wanted = (pattern.format(set=prefix, scale=scale).casefold() for pattern in row.lr)
-                sets.append((path, next((p for each in wanted if (p := children.get(each) or deeper.get(each))), None)))
+                lr_names = [pattern.format(set=prefix, scale=scale).casefold() for pattern in row.lr]
+                lr_folders = [children.get(each) or deeper.get(each) for each in lr_names]
+                sets.append((path, next(filter(None, lr_folders), None)))
         if sets:
             return sets
     return []
@@ -362,11 +367,11 @@ def _paired(
     return pairs + [((hr / bare(name(path, lr))).with_suffix(path.suffix), path) for path in alone]
 
 
-def _by_suffix(row: BySuffix, files: Sequence[Path], folder: Path, scale: int, instead: str) -> Layout | None:
-    """The pairs among ``files``, all of ``folder``, if there is at least one of each kind; None if not.
+def _by_suffix(row: BySuffix, files: Sequence[Path], folder: Path, scale: int, hint: str) -> Layout | None:
+    """The pairs among ``files``, all of ``folder``, where there is at least one of each kind; else None.
 
     Raises:
-        UsageError: there are, and a file that is neither.
+        UsageError: there are pairs, and a file that is neither HR nor LR.
     """
     names = {path: re.fullmatch(row.name, path.stem, re.IGNORECASE) for path in files}
     matches = {path: match for path, match in names.items() if match}
@@ -374,9 +379,9 @@ def _by_suffix(row: BySuffix, files: Sequence[Path], folder: Path, scale: int, i
     small = {path: match for path, match in matches.items() if match["kind"].upper().startswith(("LR", "LQ"))}
     if not originals or not small:
         return None
-    if odd := next((path for path, match in names.items() if match is None), None):
+    if stranger := next((path for path, match in names.items() if match is None), None):
         pair = f"{next(iter(originals)).name} and {next(iter(small)).name}"
-        raise UsageError(f"{folder} looks like pairs ({pair}), but {odd.name} is neither HR nor LR; {instead}")
+        raise UsageError(f"{folder} looks like pairs ({pair}), but {stranger.name} is neither HR nor LR; {hint}")
 
     def of_this_scale(match: re.Match[str]) -> bool:
         return match["scale"] in (None, str(scale))
@@ -404,36 +409,36 @@ def _by_suffix(row: BySuffix, files: Sequence[Path], folder: Path, scale: int, i
     layout.pairs += [(named(path, small[path], hr_kind), path) for path in by_stem.values()]
     layout.left_out = sorted(left_out)
     if layout.pairs:
-        layout.said = [
+        layout.remarks = [
             f"…{hr_kind} with …{lr_kind}, by the ends of their names" if lr_kind else f"…{hr_kind}, LR is made"
         ]
     return layout
 
 
-def _refuse_unknown_pairs(files: Sequence[Path], root: Path, instead: str) -> None:
-    """Refuse a folder most of whose pictures of one name have sizes that differ by a scale.
+def _refuse_unknown_pairs(files: Sequence[Path], root: Path, hint: str) -> None:
+    """Refuse files that look like pairs: of most groups that share a name, two show the same at sizes a scale apart.
 
     Raises:
-        UsageError: it is so, in no layout that is known.
+        UsageError: they do.
     """
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         words = re.sub(_MARKS, "", path.stem)
         groups[re.sub(r"[\W_]+", "", words).casefold()].append(path)
-    several = [group for group in groups.values() if len(group) > 1][:_LOOKED_AT]
+    several = [group for group in groups.values() if len(group) > 1][:_GROUPS_COMPARED]
     apart = [pair for group in several if (pair := _differ_by_a_scale(group))]
     if apart and len(apart) * 2 > len(several):
         large, small = apart[0]
         raise UsageError(
             f"{root} looks like pairs, {large.relative_to(root)} being {small.relative_to(root)} in larger, "
-            f"but in no layout that is known; {instead}"
+            f"but in no layout that is known; {hint}"
         )
 
 
 def _differ_by_a_scale(group: Sequence[Path]) -> tuple[Path, Path] | None:
-    """The larger and the smaller of two of these files; None if there are no such."""
+    """Two of these files, the larger first, that show the same at sizes a scale apart; None if there are no such."""
     sizes: list[tuple[Path, int, int]] = []
-    for path in group[:8]:
+    for path in group[:_MEMBERS_COMPARED]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -449,7 +454,7 @@ def _differ_by_a_scale(group: Sequence[Path]) -> tuple[Path, Path] | None:
 
 
 def _alike(large: Path, small: Path) -> bool:
-    """Whether two files show the same; cameras that count from 1 give many pictures the same name."""
+    """Whether two files show the same. Different pictures may share a name: cameras count from 1."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -459,4 +464,4 @@ def _alike(large: Path, small: Path) -> bool:
                 tiny = [np.asarray(each.resize((side, side))).astype(float) for each in (shrunk, second.convert("L"))]
     except (SRGANError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
-    return bool(np.abs(tiny[0] - tiny[1]).mean() < 10)  # levels of 255
+    return bool(np.abs(tiny[0] - tiny[1]).mean() < _ALIKE_LEVELS)

@@ -107,11 +107,11 @@ class Packed:
         return rgb8.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
 
 
-def open_packed(found: Sequence[Source], *, scale: int, label: str, cache: str | os.PathLike[str] | None) -> Packed:
+def open_packed(sources: Sequence[Source], *, scale: int, label: str, cache: str | os.PathLike[str] | None) -> Packed:
     """The cache of these sources, packed first where it is missing or out of date.
 
     Args:
-        found: the pictures; names must be unique.
+        sources: the pictures; names must be unique.
         scale: of LR.
         label: what distinguishes this set from others in the same ``cache``: its folder's name.
         cache: folder of all caches; None for ``default_folder()``.
@@ -122,15 +122,15 @@ def open_packed(found: Sequence[Source], *, scale: int, label: str, cache: str |
     """
     folder = Path(cache).expanduser() if cache is not None else default_folder()
     folder = folder / f"{label}-x{scale}"
-    if (ready := _open_current(folder, found, scale)) is not None:
+    if (ready := _open_current(folder, sources, scale)) is not None:
         return ready
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            if (ready := _open_current(folder, found, scale)) is not None:  # another process packed it meanwhile
+            if (ready := _open_current(folder, sources, scale)) is not None:  # another process packed it meanwhile
                 return ready
-            if (index := _refreshed(folder, found, scale)) is None:
-                index = _pack(folder, found, scale)
+            if (index := _refreshed(folder, sources, scale)) is None:
+                index = _pack(folder, sources, scale)
             _commit(folder, index)
             return Packed(folder, index)
     except OSError as error:
@@ -140,10 +140,14 @@ def open_packed(found: Sequence[Source], *, scale: int, label: str, cache: str |
         ) from error
 
 
-def _open_current(folder: Path, found: Sequence[Source], scale: int) -> Packed | None:
+def _open_current(folder: Path, sources: Sequence[Source], scale: int) -> Packed | None:
     """The cache as it is, if it was made from exactly these files in their present state; else None."""
     index = _read_index(folder)
-    if index is None or not _same_kind(index, found, scale) or index["stamps"] != [_stamps(source) for source in found]:
+    if (
+        index is None
+        or not _same_kind(index, sources, scale)
+        or index["stamps"] != [_stamps(source) for source in sources]
+    ):
         return None
     try:
         return Packed(folder, index)
@@ -151,16 +155,16 @@ def _open_current(folder: Path, found: Sequence[Source], scale: int) -> Packed |
         return None
 
 
-def _refreshed(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any] | None:
+def _refreshed(folder: Path, sources: Sequence[Source], scale: int) -> dict[str, Any] | None:
     """The index with new stamps, if files were only copied, touched or moved: their content is the same."""
     index = _read_index(folder)
-    if index is None or not _same_kind(index, found, scale):
+    if index is None or not _same_kind(index, sources, scale):
         return None
     try:
         Packed(folder, index)
     except OSError:
         return None
-    for at, source in enumerate(found):
+    for at, source in enumerate(sources):
         stamps = _stamps(source)
         if stamps != index["stamps"][at] and (not all(stamps) or _digests(source) != index["digests"][at]):
             return None
@@ -175,11 +179,11 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _same_kind(index: dict[str, Any], found: Sequence[Source], scale: int) -> bool:
+def _same_kind(index: dict[str, Any], sources: Sequence[Source], scale: int) -> bool:
     return (
         index.get("version") == VERSION
         and index["scale"] == scale
-        and index["sources"] == [source.name for source in found]
+        and index["sources"] == [source.name for source in sources]
     )
 
 
@@ -248,17 +252,17 @@ def _decode(task: _Task) -> _Done:
     return _Done(digests=digests, lr_size=pair.lr.shape[:2], grey=pair.grey)
 
 
-def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
+def _pack(folder: Path, sources: Sequence[Source], scale: int) -> dict[str, Any]:
     """Decode every source into a new pixel file; returns the index for it."""
     for old in folder.glob("pixels.*.part"):  # of a process that was killed: we hold the lock
         old.unlink()
     pixels = folder / f"pixels.{secrets.token_hex(8)}.bin"
     part = pixels.with_suffix(".part")
-    stamps = [_stamps(source) for source in found]  # before reading: a file that changes meanwhile is stale
+    stamps = [_stamps(source) for source in sources]  # before reading: a file that changes meanwhile is stale
     tasks: list[_Task] = []
     bad: dict[str, str] = {}
     needed = 0
-    for source in found:
+    for source in sources:
         try:
             height, width = sets.size_of(source.path)
         except SRGANError as error:
@@ -294,9 +298,9 @@ def _pack(folder: Path, found: Sequence[Source], scale: int) -> dict[str, Any]:
         "scale": scale,
         "pixels": pixels.name,
         "bytes": needed,
-        "sources": [source.name for source in found],
+        "sources": [source.name for source in sources],
         "stamps": stamps,
-        "digests": [digests.get(source.name) or _digests(source) for source in found],
+        "digests": [digests.get(source.name) or _digests(source) for source in sources],
         "bad": bad,
         "names": [task.source.name for task, _ in good],
         "offsets": [task.offset for task, _ in good],

@@ -1,9 +1,8 @@
 """Which pictures there are: sets, albums and header checks. Pillow only, no torch.
 
 A training set is CUFED (``input/`` and ``ref/``), a folder (any tree of pictures), the embedded sample, or what a
-function of the user's own finds. A
-test set is a folder, CUFED5's too, or ``sample``. How files lie in folders is known to ``layouts``. LR files are
-used where they exist; else LR is made from HR.
+function of the user's own returns. A test set is a folder (also CUFED5's) or the embedded sample. ``layouts`` knows how
+files lie in folders. LR files are used where they exist; else LR is made from HR.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 
 PIL = "pil"  # Pillow's bicubic in the place of MATLAB's: one value in seven differs, and bicubic loses 0.01 dB on Set14
 
-_LISTED = 20  # bad files named in one error line; ``prepare`` names them all
+_LISTED = 20  # files named in one error line; ``prepare`` names them all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,11 @@ def training_set(config: DataConfig, scale: int | None = None) -> TrainingSet:
 
 
 def _own(config: DataConfig) -> list[Source]:
-    """What a function of the user's own finds."""
+    """What a function of the user's own returns, sorted by name.
+
+    Raises:
+        UsageError: it returns anything but sources, two of one name, or none.
+    """
     sources = own_parts.instantiate(config.sources, "data.sources")
     if not isinstance(sources, list | tuple) or not all(isinstance(source, Source) for source in sources):
         raise UsageError("data.sources must be a function that returns a list of srgan_lit.data.sets.Source")
@@ -331,7 +334,7 @@ def _test_folder(folder: str | Path) -> Path:
 def _test_set(root: Path, layout: layouts.Layout, scale: int) -> TestSet:
     if not layout.pairs:
         raise layouts.nothing_there(root, layout.unreadable, f"no pictures there ({formats.LISTED})")
-    above = Path(os.path.commonpath([hr.parent for hr, _ in layout.pairs])) if layout.said else root
+    above = Path(os.path.commonpath([hr.parent for hr, _ in layout.pairs])) if layout.remarks else root
     names = [hr.relative_to(above).as_posix() for hr, _ in layout.pairs]
     sources = [
         Source(name=name, path=hr, album=name, lr_path=lr) for name, (hr, lr) in zip(names, layout.pairs, strict=True)
