@@ -149,7 +149,8 @@ def _names(given: dict[str, Path]) -> dict[str, str]:
 def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
     from srgan_lit.model_files import generator_file
-    from srgan_lit.upscaling import bicubic_tensors, engine, model_choice, upscalers
+    from srgan_lit.pictures import bicubic_tensors
+    from srgan_lit.upscaling import engine, model_choice, upscalers
 
     chosen = engine.pick_device(device)
     networks: dict[str, Upscaler | None] = {}

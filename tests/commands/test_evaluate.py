@@ -24,8 +24,8 @@ from srgan_lit.model_files.generator_file import save_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic, rgb8, tensors
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 from srgan_lit.pictures.rgb8 import Pair
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
 from srgan_lit.upscaling.upscalers import Network
 
 DATA = Path(os.environ.get("SRGAN_LIT_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -26,8 +26,8 @@ from helpers import foreign_networks
 from srgan_lit import Generator, save_generator
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.pictures import bicubic, jpeg_in_bands
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 from srgan_lit.upscaling import engine
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -100,6 +100,7 @@ STEPS = {
         {"train/gradient_norm_discriminator"}, set(),
     ),
     "phase.weights.mse": (GAME, ("phase.weights.mse=0.5",), 1, TOTAL, set()),
+    "phase.weights.lr_mse": (GAME, ("phase.weights.lr_mse=50",), 1, TOTAL, {"train/lr_mse"}),
     "phase.weights.perceptual": (GAME, ("phase.weights.perceptual=3",), 1, TOTAL, set()),
     "phase.weights.adversarial": (GAME, ("phase.weights.adversarial=0.5",), 1, TOTAL, set()),
     "phase.weights.grid": (GAME, ("phase.weights.grid=50",), 1, TOTAL, {"train/grid"}),

@@ -10,8 +10,8 @@ import pytest
 
 from srgan_lit.evaluation import run_curves, scoring
 from srgan_lit.pictures import bicubic
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 from srgan_lit.pictures.rgb8 import Pair
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">&\"'"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from srgan_lit.evaluation import columns, comparison_strip, hardest_boxes, results, scoring
 from srgan_lit.pictures import bicubic, rgb8
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 
 
 def test_each_column_shows_its_picture_and_its_own_box():

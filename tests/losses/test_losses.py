@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.srresnet import Generator
+from srgan_lit.pictures import bicubic
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,30 @@ def test_the_grid_loss_sees_a_grid_and_no_texture():
     assert pixel.grid_loss(hr + 0.01 * pattern, hr, 4) == pytest.approx(float(expected), rel=1e-3)
     grid, texture = (pixel.grid_loss(hr + 0.01 * added, hr, 4) for added in (pattern, noise))
     assert grid > 10 * texture
+
+
+def test_the_lr_loss_sees_a_shift_of_colour_and_no_texture():
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 48, 48)
+    noise = torch.randn(2, 3, 48, 48)
+    assert pixel.lr_loss(hr, hr, 4) == 0
+    assert pixel.lr_loss(hr + 0.01, hr, 4).item() == pytest.approx(1e-4, rel=1e-3), "a shift of colour is in LR whole"
+    assert pixel.lr_loss(hr + 0.01 * noise, hr, 4) < 1e-5, "of noise bicubic leaves a tenth of the energy"
+    pixels = [(255 * image).round().byte().permute(0, 2, 3, 1).numpy() for image in (hr, noise.clamp(0, 1))]
+    small = [np.stack([bicubic.shrink(one, 4) for one in picture]).astype(float) / 255 for picture in pixels]
+    given = (torch.from_numpy(picture).permute(0, 3, 1, 2).float() / 255 for picture in pixels)
+    assert pixel.lr_loss(*given, 4).item() == pytest.approx(((small[0] - small[1]) ** 2).mean(), rel=1e-2)
+
+
+def test_the_lr_loss_is_not_rounded_in_mixed_precision():
+    torch.manual_seed(0)
+    sr, hr = torch.rand(1, 3, 32, 32, requires_grad=True), torch.rand(1, 3, 32, 32)
+    plain = pixel.lr_loss(sr, hr, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = pixel.lr_loss(sr, hr, 4)
+    assert mixed == plain
+    gradient, mixed_gradient = (torch.autograd.grad(loss, sr)[0] for loss in (plain, mixed))
+    assert torch.equal(gradient, mixed_gradient)
 
 
 def test_several_layers_are_the_weighted_sum_of_their_distances():

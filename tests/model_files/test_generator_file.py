@@ -173,8 +173,8 @@ def test_half_the_size_is_the_same_to_float16(tmp_path):
 def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
     from srgan_lit.data import sets
     from srgan_lit.evaluation import metrics
-    from srgan_lit.pictures import tensors
-    from srgan_lit.upscaling import bicubic_tensors, upscalers
+    from srgan_lit.pictures import bicubic_tensors, tensors
+    from srgan_lit.upscaling import upscalers
 
     model, rule = upscalers.Network(load_generator("srresnet")), metrics.protocol("y_shave4")
     pictures = sets.test_pairs("sample", 4)

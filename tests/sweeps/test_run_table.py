@@ -3,9 +3,9 @@ import json
 import numpy as np
 
 from srgan_lit.evaluation import columns, scoring, stored_results
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.sweeps import run_table
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
 
 
 class Pictures:

@@ -21,11 +21,11 @@ from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.generator_file import load_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.vgg import VGGFeatures
+from srgan_lit.pictures import bicubic_tensors
 from srgan_lit.pictures.rgb8 import Pair
 from srgan_lit.training import build, dry_run, run
 from srgan_lit.training.callbacks.cuda_graph_steps import CUDAGraphSteps
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
-from srgan_lit.upscaling import bicubic_tensors
 from srgan_lit.upscaling.upscalers import Network
 
 

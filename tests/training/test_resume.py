@@ -93,6 +93,7 @@ ANOTHER = {
     "phase.adversarial.decay_at": "[0.25]", "phase.adversarial.decay_factor": 0.5, "phase.adversarial.warmup": 1,
     "phase.adversarial.loss": "hinge", "phase.adversarial.label_smoothing": 0.1, "phase.weights.mse": 0.5,
     "phase.weights.perceptual": 0.5, "phase.weights.adversarial": 0.5, "phase.weights.grid": 0.5,
+    "phase.weights.lr_mse": 0.5,
     "perceptual.backbone": "vgg19", "perceptual.layer": "11", "perceptual.weights": "vgg.safetensors",
     "optimization.clip_gradients": 1.0, "optimization.ema": 0.9, "optimization.accumulate": 2,
     "optimization.batchnorm": "frozen", "optimization.recalibrate": 2, "trainer.accelerator": "auto",

@@ -9,8 +9,8 @@ from helpers import foreign_networks
 from srgan_lit import Generator
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.pictures import bicubic, bicubic_bands
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 from srgan_lit.upscaling import engine
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
 from srgan_lit.upscaling.target_sizes import TargetSize
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from helpers import foreign_networks
 from srgan_lit import Generator
-from srgan_lit.upscaling import bicubic_tensors, tiling
+from srgan_lit.pictures import bicubic_tensors
+from srgan_lit.upscaling import tiling
 from srgan_lit.upscaling.fast_generator import accelerate
 
 sides = st.integers(1, 40)

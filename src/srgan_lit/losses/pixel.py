@@ -1,7 +1,10 @@
 """Pixel losses. They take whole batches and return a scalar in float32, whatever the precision of the input."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from srgan_lit.pictures import bicubic_tensors
 
 
 def pixel_loss(sr: Tensor, hr: Tensor, kind: str) -> Tensor:
@@ -20,6 +23,18 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: str) -> Tensor:
     if kind == "charbonnier":
         return ((sr - hr).square() + 1e-6).sqrt().mean()
     raise ValueError(f"pixel loss must be mse, l1 or charbonnier, not {kind!r}")
+
+
+def lr_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """Mean squared difference of ``sr`` and ``hr``, both shrunk bicubically to the size of LR.
+
+    What LR says is held so, colours and flat parts above all; the detail that LR does not have is left free. As a
+    score it is LR-PSNR (Lugmayr et al. 2021, section 3). Images (B, 3, H, W) in [0, 1]; H and W are multiples of
+    ``scale``, which is even.
+    """
+    error = sr.float() - hr.float()  # shrinking is linear
+    with torch.autocast(error.device.type, enabled=False):
+        return bicubic_tensors.shrink(error, scale).square().mean()
 
 
 _WINDOW = 6  # LR pixels a side over which an error is averaged: texture averages out, a grid stays

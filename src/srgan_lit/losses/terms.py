@@ -43,6 +43,7 @@ def _adversarial(update: Update) -> Tensor:
 # In this order they are computed and summed.
 TERMS: dict[str, Callable[[Update], Tensor]] = {
     "mse": lambda update: pixel.pixel_loss(update.sr, update.hr, "mse"),
+    "lr_mse": lambda update: pixel.lr_loss(update.sr, update.hr, update.scale),
     "grid": lambda update: pixel.grid_loss(update.sr, update.hr, update.scale),
     "perceptual": _perceptual,
     "adversarial": _adversarial,

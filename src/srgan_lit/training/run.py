@@ -14,11 +14,11 @@ from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, results, scoring, stored_results
+from srgan_lit.pictures.bicubic_tensors import Bicubic
 from srgan_lit.training import build, dashboards, launch, resume, run_directory
 from srgan_lit.training.callbacks.configured_learning_rates import ConfiguredLearningRates
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
-from srgan_lit.upscaling.bicubic_tensors import Bicubic
 from srgan_lit.upscaling.upscalers import Network, Upscaler
 
 log = logging.getLogger(__name__)

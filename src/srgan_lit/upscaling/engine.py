@@ -20,9 +20,9 @@ from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.model_files import box
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import bicubic_bands
+from srgan_lit.pictures import bicubic_bands, bicubic_tensors
 from srgan_lit.pictures import pil_arrays as pixels_
-from srgan_lit.upscaling import bicubic_tensors, model_choice, named_models, tiling
+from srgan_lit.upscaling import model_choice, named_models, tiling
 from srgan_lit.upscaling.fast_generator import accelerate
 from srgan_lit.upscaling.target_sizes import TargetSize
 

@@ -6,7 +6,7 @@ from srgan_lit.common.errors import UsageError
 from srgan_lit.model_files import generator_file
 from srgan_lit.model_files.generator_file import Ranged
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.upscaling import bicubic_tensors
+from srgan_lit.pictures import bicubic_tensors
 
 
 def load(

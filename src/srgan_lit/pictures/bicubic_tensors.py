@@ -1,4 +1,4 @@
-"""Bicubic on tensors: as a model, and to make a result shrink to the picture that it came from.
+"""Bicubic on tensors: as a model, in a loss, and to make a result shrink to the picture that it came from.
 
 The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for even scales, as convolutions, on
 any device.
