@@ -73,6 +73,32 @@ def test_what_the_output_s_encoding_lacks_is_written_by_its_number(tmp_path):
     assert "PSNR \\u2191" in result.stdout
 
 
+TABLE_IN_THE_LOG = """
+import logging.config
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from srgan_lit.common import command_line
+from srgan_lit.config.shipped import CONF
+
+command_line.make_streams_usable()
+with initialize_config_dir(str(CONF), version_base="1.3"):
+    config = compose("train", return_hydra_config=True)
+settings = OmegaConf.to_container(config.hydra.job_logging)
+settings["handlers"]["file"]["filename"] = "train.log"
+logging.config.dictConfig(settings)
+logging.info("PSNR \\u2191 of \\udcff.png")
+"""
+
+
+def test_the_log_of_a_training_holds_arrows_and_any_name_whatever_the_machine_s_encoding(tmp_path):
+    posix = os.environ | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    logged = [sys.executable, "-c", TABLE_IN_THE_LOG]
+    result = subprocess.run(logged, cwd=tmp_path, env=posix, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "train.log").read_text(encoding="utf-8") == "PSNR \u2191 of \\udcff.png\n"
+    assert result.stdout == "PSNR \\u2191 of \\udcff.png\n"
+
+
 def test_a_file_whose_name_begins_like_an_option_says_how_to_write_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("-x.png").touch()
