@@ -23,7 +23,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from srgan_lit.common import freed_memory
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
-from srgan_lit.evaluation import metrics
 from srgan_lit.evaluation.feature_distance import FeatureDistance
 from srgan_lit.losses import adversarial, gradient_penalty, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
@@ -31,14 +30,13 @@ from srgan_lit.losses.terms import Own, Update, weighted
 from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator, unrecorded
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.training import float16_scalers, recipe, schedules, updates
 from srgan_lit.training.feature_loss import LPIPS, FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 from srgan_lit.training.images_per_second import Speed
 from srgan_lit.training.networks_apart import NetworksApart
 from srgan_lit.training.schedules import scheduler
-from srgan_lit.upscaling import engine, tiling
+from srgan_lit.training.whole_pictures import WholePictures, judged
 
 PRETRAIN, ADVERSARIAL = "pretrain", "adversarial"
 
@@ -53,27 +51,27 @@ class SRGANModule(L.LightningModule):
     as plain values, so that ``SRGANModule.load_from_checkpoint(path)`` builds the same module.
 
     Args:
-        blocks, features, scale: of a new generator.
+        blocks, features, scale: of a new generator: residual blocks, channels, and times larger (2, 4 or 8).
         crop: side in pixels of the HR crops that a new discriminator judges.
         normalisation: of a new discriminator, ``batch`` or ``spectral``.
         generator: in place of a new one, or the settings of another kind (``ModelConfig``); takes ``lr`` (B, 3, h, w)
             in [0, 1]. One of a class that this package does not have is given to ``load_from_checkpoint`` again.
         discriminator: in place of a new one; there is none where there is no adversarial phase.
         perceptual: the feature loss, or the settings of one (``PerceptualConfig``), whose weights are read or
-            downloaded when first needed. Its fixed weights stay out of checkpoints and of DDP.
-        phase: the phases that run, their iterations, learning rates and loss weights: a ``PhaseConfig``, or what of
-            the paper's is another value, e.g. ``{"pretrain": {"iterations": 1000}}`` to pretrain alone.
+            downloaded when they are first needed. They are fixed and stay out of checkpoints and of DDP.
+        phase: the phases that run, their iterations, learning rates and loss weights: a ``PhaseConfig``, or the values
+            that differ from the paper's, e.g. ``{"pretrain": {"iterations": 1000}}`` to pretrain alone.
         optimization: the moving average, clipping, accumulation, and how BatchNorm takes its statistics.
-        terms: of one's own in the generator's loss, by the names that they have in ``phase["weights"]``: called with
-            ``sr`` and ``hr``. What weights they have is fixed, and stays out of checkpoints and of DDP; they are given
-            to ``load_from_checkpoint`` again.
+        terms: of your own in the generator's loss, by their names in ``phase["weights"]``; called with ``sr`` and
+            ``hr``. Their own parameters are fixed and stay out of checkpoints and of DDP; give the terms to
+            ``load_from_checkpoint`` again.
         lpips: a file with LPIPS's backbone, or the name of one, to score validation pictures with; None does not.
 
     Raises:
         pydantic.ValidationError: a setting is unknown or out of range.
 
-    ``forward`` enlarges with the generator that is validated and saved. Training ends when the phases are done,
-    wherever the Trainer's own limits are.
+    ``forward`` enlarges with the generator that is validated and saved. Training ends when the phases are done, or
+    earlier at the Trainer's own limits.
 
     An update whose gradient is not finite is left out, and with it what that batch did to the statistics of
     BatchNorm: ``skipped`` counts such iterations, ``skipped_in_a_row`` those since the last good one.
@@ -116,7 +114,7 @@ class SRGANModule(L.LightningModule):
             average = get_ema_multi_avg_fn(self.optimization.ema)
             self.ema = AveragedModel(generator, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self._feature_loss = FeatureLoss(perceptual)
-        self._own_terms = (dict(terms or {}),)  # a tuple, so that what is a module is no submodule
+        self._own_terms = (dict(terms or {}),)  # in a tuple: modules among them must not become submodules
         if missing := self.plan.terms.keys() - self._own_terms[0].keys():
             name = min(missing)
             raise UsageError(f"phase.terms.{name} is a term of your own: pass it, terms={{{name!r}: …}}")
@@ -133,14 +131,12 @@ class SRGANModule(L.LightningModule):
                 "optimization": dataclasses.asdict(self.optimization),
             }
         )
-        self._protocol = metrics.protocol(f"y_shave{generator.scale}")
-        self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
-        self._enlarger: engine.Enlarger | None = None  # while whole pictures are enlarged
+        self._whole_pictures = WholePictures(generator.scale)
         self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
-        self.read: dict[str, float] = {}  # ``values`` and skips, as the host last read them
+        self.read: dict[str, float] = {}  # ``values`` and skips as numbers, when they were last read
         self._skips = updates.Skips()
         self._finite: Tensor | None = None  # whether every gradient of this iteration is, known to the device
-        self._rates: dict[str, float] = {}  # that this iteration uses
+        self._rates: dict[str, float] = {}  # learning rates of this iteration
         self._speed = Speed()
         self.train()
 
@@ -205,32 +201,33 @@ class SRGANModule(L.LightningModule):
         return optimizers, schedulers
 
     def setup(self, stage: str) -> None:
-        """Have what a training needs before it begins.
+        """Check the data's scale, and load what scores and losses need.
 
         Raises:
             UsageError: the data are of another scale.
-            SRGANError: the weights of the feature loss cannot be had.
+            SRGANError: the weights of the feature loss cannot be read or downloaded.
         """
-        theirs = getattr(self.trainer.datamodule, "scale", self.generator.scale)  # type: ignore[attr-defined]
-        if theirs != self.generator.scale:
-            raise UsageError(f"the generator is x{self.generator.scale}, the data x{theirs}: give both the same scale=")
+        scale = self.generator.scale
+        data_scale = getattr(self.trainer.datamodule, "scale", scale)  # type: ignore[attr-defined]
+        if data_scale != scale:
+            raise UsageError(f"the generator is x{scale}, the data x{data_scale}: give both the same scale=")
         float16_scalers.separate(self.trainer)
-        self._bicubic_scores.clear()  # other data may have pictures of the same names
+        self._whole_pictures.forget()
         if stage == "fit":
-            self.load_judges()  # so that a missing file is told now, not in the middle
+            self.load_judges()  # a missing file must end the run now, not at the first validation
 
     def load_judges(self) -> None:
-        """Have the weights of the feature loss and of LPIPS now, not when they are first needed.
+        """Load the weights of the feature loss and of LPIPS now rather than when they are first needed.
 
         Raises:
-            SRGANError: they cannot be had.
+            SRGANError: they cannot be read or downloaded.
         """
         _ = self.perceptual
         if self._lpips is not None:
             self._lpips.on(self.device)
 
     def on_fit_start(self) -> None:
-        """Bring the terms of one's own that have weights to the device that the networks are on; keep freed memory."""
+        """Move the user's own terms to the device of the networks; on a CPU keep freed memory."""
         if self.device.type == "cpu":
             freed_memory.keep()
         for term in self._own_terms[0].values():
@@ -240,7 +237,7 @@ class SRGANModule(L.LightningModule):
     # ------------------------------------------------------------------ training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One iteration, of the whole batch or of its parts one after another."""
+        """One iteration, with the whole batch or with its parts one after another."""
         self.values, self._finite = {}, None
         before = updates.Kept(self.generator, self.discriminator if self.phase == ADVERSARIAL else None)
         count = self.optimization.accumulate
@@ -266,27 +263,27 @@ class SRGANModule(L.LightningModule):
             updates.average(self.ema, self.generator, decay=self.optimization.ema, finite=finite)
         if self._trainer is not None:
             self._speed.count(len(batch["lr"]) * self.trainer.world_size)
-            if self.line_is_due(self.global_step):
+            if self.row_is_due(self.global_step):
                 self.read_values()
-                self._take_line()
+                self._log_row()
 
     @property
     def skipped(self) -> int:
-        """Iterations of the run that were left out; reading it waits for the device, as of ``skipped_in_a_row``."""
+        """Iterations of the run that were left out. Reading this, or ``skipped_in_a_row``, waits for the device."""
         return self._skips.total
 
     @property
     def skipped_in_a_row(self) -> int:
-        """Those since the last good one, unless a float16 scaler was looking for its scale."""
+        """Iterations left out since the last good one, but for those in which a float16 scaler adapted its scale."""
         return self._skips.in_a_row
 
     def read_values(self) -> None:
-        """Take ``values`` and ``skipped`` to ``read`` as numbers, waiting for the device once."""
+        """Set ``read`` to ``values`` and ``skipped`` as numbers. Waits for the device once."""
         numbers = torch.cat([value.float().reshape(1) for value in self.values.values()]).tolist()
         self.read = dict(zip(self.values, numbers, strict=True)) | {"skipped": float(self.skipped)}
 
     def generated(self, lr: Tensor) -> Tensor:
-        """The generator's crops, without a graph; its BatchNorm counts them when it is updated, not here too."""
+        """``sr`` (B, 3, H, W) of crops, without a graph; BatchNorm's statistics take them in the update, not here."""
         with torch.no_grad(), unrecorded(self.generator):
             return self.generator(lr)
 
@@ -337,8 +334,10 @@ class SRGANModule(L.LightningModule):
     def update(self, name: str, parts: Iterable[Minimised], shares: Sequence[float] = (1.0,)) -> None:
         """One step of the optimizer ``name``, and of its schedule, down the gradient of the batch.
 
-        Its ``parts`` count by their ``shares`` of it, which sum to 1. Each is asked for when the one before has gone
-        backward, so that only one graph lives at a time.
+        Args:
+            name: ``pretrain``, ``generator`` or ``discriminator``.
+            parts: of the batch, made one at a time, so that only one graph is in memory.
+            shares: of the batch that each part is; they sum to 1.
         """
         self._updating = name
         network = "discriminator" if name == "discriminator" else "generator"
@@ -352,10 +351,10 @@ class SRGANModule(L.LightningModule):
         if isinstance(strategy, NetworksApart):
             strategy.use(network)
         for number, ((loss, values), share) in enumerate(zip(parts, shares, strict=True), start=1):
-            alone: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+            unsynchronised: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
             if number < len(shares) and isinstance(strategy, ParallelStrategy):
-                alone = strategy.block_backward_sync()  # processes exchange gradients once, after the last part
-            with alone:
+                unsynchronised = strategy.block_backward_sync()  # gradients are exchanged once, after the last part
+            with unsynchronised:
                 self.manual_backward(loss * share if share < 1 else loss)
             self.report(values, share)
         if name == "discriminator":
@@ -376,12 +375,12 @@ class SRGANModule(L.LightningModule):
         self.values["gradient_norm_" + self._updating.replace(PRETRAIN, "generator")] = norm
 
     def _alarming(self) -> Tensor | bool:
-        """Whether a gradient that is not finite is more than a float16 scaler finding its scale."""
+        """Whether a gradient that is not finite is a fault, and not a float16 scaler that adapts its scale."""
         plugin = self._trainer.precision_plugin if self._trainer else None
         return plugin.below_one() if isinstance(plugin, ScalerPerOptimizer) else True
 
     def report(self, values: dict[str, Tensor], share: float = 1.0) -> None:
-        """Add what a part, a ``share`` of the batch, says of its update to the iteration's means."""
+        """Add the losses of a part, a ``share`` of the batch, to the means of this iteration."""
         for name, value in values.items():
             weighed = value.detach() * share if share < 1 else value.detach()
             self.values[name] = self.values[name] + weighed if name in self.values else weighed
@@ -397,7 +396,7 @@ class SRGANModule(L.LightningModule):
                     buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
 
     def learning_rates(self) -> dict[str, float]:
-        """Of the optimizers of the running phase, by network."""
+        """Learning rates of the running phase, by network."""
         optimizers: Any = self.optimizers(use_pl_optimizer=False)
         every: list[Optimizer] = optimizers if isinstance(optimizers, list) else [optimizers]
         rates = {name: float(each.param_groups[0]["lr"]) for name, each in zip(self._names, every, strict=True)}
@@ -413,11 +412,11 @@ class SRGANModule(L.LightningModule):
         self.trainer.should_stop |= self.global_step >= self.plan.iterations
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Begin the adversarial phase with what pretraining's file holds, as a training of its own would."""
+        """Begin the adversarial phase with the weights that pretraining saves, as a training from its file would."""
         if self.ema is not None and 0 < self.pretrain_iterations == self.global_step:
             self.generator.load_state_dict(self.ema.module.state_dict())
             self.ema.n_averaged.zero_()
-        if self.line_is_due(self.global_step + 1):
+        if self.row_is_due(self.global_step + 1):
             self._rates = self.learning_rates()  # before the schedules step on
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
@@ -425,26 +424,26 @@ class SRGANModule(L.LightningModule):
         if self.global_step >= self.plan.iterations != self.trainer.max_steps:
             self.trainer.should_stop = True  # after a validation
 
-    def _take_line(self) -> None:
-        """Take losses, learning rates, gradient norms and speed to the loggers.
+    def _log_row(self) -> None:
+        """Log losses, learning rates, gradient norms and speed.
 
-        Within the step, before any checkpoint of its iteration: a run that goes on from one has the row.
+        Within the step, before a checkpoint of its iteration: a run resumed from one has the row.
         """
         losses = {f"train/{name}": value for name, value in self.read.items()}
         shown = {"train/total", "train/discriminator", f"train/{self.plan.pretrain and self.plan.pretrain.loss}"}
         for name, value in losses.items():
             self.log(name, value, logger=False, prog_bar=name in shown)
         rates = {f"learning_rate/{name}": rate for name, rate in self._rates.items()}
-        self._take_to_loggers({**losses, **rates, "images_per_second": self._speed.read()})
+        self._log_metrics({**losses, **rates, "images_per_second": self._speed.read()})
 
-    def line_is_due(self, iteration: int) -> bool:
+    def row_is_due(self, iteration: int) -> bool:
         """Whether the loggers get a row after this iteration."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         last = iteration in (self.plan.iterations, self.trainer.max_steps)
         return bool(every) and (iteration % every == 0 or last)
 
-    def _take_to_loggers(self, values: dict[str, float]) -> None:
-        """By iterations done; ``self.log`` would take them there by one less."""
+    def _log_metrics(self, values: dict[str, float]) -> None:
+        """Log by iterations done; ``self.log`` would count one less."""
         for logger in self.loggers:
             logger.log_metrics(values, step=self.global_step)
             logger.save()
@@ -452,31 +451,25 @@ class SRGANModule(L.LightningModule):
     # ------------------------------------------------------------------ validation
 
     def on_validation_start(self) -> None:
-        """One generator for all processes; the clock of training stands still."""
+        """Give all processes the same statistics; pause the clock of training."""
         self._speed.pause()
         self.average_statistics()
-        self._prepare_enlarging()
+        self._begin_whole_pictures()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for whoever shows it.
+        """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for callbacks that show it.
 
-        A picture with ``"counted": False`` is scored too, since all processes take part, and weighs nothing.
+        A picture with ``"counted": False`` is scored too, since all processes take part, and has no weight in the mean.
         """
         lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
         sr = self.enlarged(lr)
-        scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
-        scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
-        scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic(batch["name"][0], lr, hr, grey)
-        scores["psnr_gain"] = scores["psnr"] - scores["psnr_bicubic"]
-        # While pretraining there is nothing to judge textures by; a validation by itself scores all.
-        judged = self.plan.adversarial and (self.phase == ADVERSARIAL or not self._fitting)
-        if judged and self.perceptual is not None:
-            with torch.autocast(self.device.type, enabled=False):  # as ``evaluate`` computes it
-                rounded = tensors.to_float(tensors.to_uint8(sr))
-                scores["perceptual"] = FeatureDistance(self.perceptual)(rounded, hr)
+        scores = self._whole_pictures.validation_scores(sr, lr, hr, name=batch["name"][0], grey=grey)
+        # Pretraining optimises no textures; a validation outside of a training scores everything.
+        by_features = self.plan.adversarial and (self.phase == ADVERSARIAL or not self._fitting)
+        if by_features and self.perceptual is not None:
+            scores["perceptual"] = judged(FeatureDistance(self.perceptual), sr, hr)
         if self._lpips is not None:
-            with torch.autocast(self.device.type, enabled=False):
-                scores["lpips"] = self._lpips.on(self.device)(tensors.to_float(tensors.to_uint8(sr)), hr)
+            scores["lpips"] = judged(self._lpips.on(self.device), sr, hr)
         self._score("val", scores, counted=bool(batch.get("counted", True)))
         return sr
 
@@ -485,9 +478,9 @@ class SRGANModule(L.LightningModule):
         return self.trainer.state.fn == TrainerFn.FITTING
 
     def _score(self, stage: str, scores: dict[str, Tensor], *, counted: bool) -> None:
-        """Count one picture's scores towards the means of all; one that is not ``counted`` takes part as nothing.
+        """Add one picture's scores to the means of all; one that is not ``counted`` has no weight.
 
-        In a training they go to the loggers by ``on_validation_end``: Lightning would count batches there.
+        In a training ``on_validation_end`` logs the means by iterations; Lightning would log them by batches.
         """
         for name, score in scores.items():
             value = score.mean().float().to(self.device)  # where processes exchange it, wherever it was computed
@@ -501,53 +494,37 @@ class SRGANModule(L.LightningModule):
             )
 
     def on_validation_end(self) -> None:
-        """The means go to the loggers, and the clock goes on."""
+        """Log the means; the clock of training goes on."""
         if self._fitting and not self.trainer.sanity_checking:
             scores = {name: float(v) for name, v in self.trainer.callback_metrics.items() if name.startswith("val/")}
-            self._take_to_loggers(scores)
-        self._finish_enlarging()
+            self._log_metrics(scores)
+        self._whole_pictures.end()
         self._speed.go_on()
 
-    def _prepare_enlarging(self) -> None:
-        """Have the generator that is scored as ``evaluate`` and ``upscale`` run it: accelerated, in exact tiles.
-
-        cuDNN tries no algorithms out meanwhile: it would for the size of each picture.
-        """
-        self._enlarger = engine.Enlarger(self.result, device=self.device)
-        self._autotuning, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
-
-    def _finish_enlarging(self) -> None:
-        """Let go of it."""
-        self._enlarger = None
-        torch.backends.cudnn.benchmark = self._autotuning
+    def _begin_whole_pictures(self) -> None:
+        self._whole_pictures.begin(self.result, self.device)
 
     def on_test_start(self) -> None:
-        """Make ready."""
-        self._prepare_enlarging()
+        """Accelerate the generator."""
+        self._begin_whole_pictures()
 
     def on_test_end(self) -> None:
-        """Let go of it."""
-        self._finish_enlarging()
+        """Drop the accelerated copy."""
+        self._whole_pictures.end()
 
     def on_predict_start(self) -> None:
-        """Make ready."""
-        self._prepare_enlarging()
+        """Accelerate the generator."""
+        self._begin_whole_pictures()
 
     def on_predict_end(self) -> None:
-        """Let go of it."""
-        self._finish_enlarging()
+        """Drop the accelerated copy."""
+        self._whole_pictures.end()
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Score one whole picture in every protocol, next to bicubic; returns ``sr`` (1, 3, H, W)."""
         lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
         sr = self.enlarged(lr)
-        smooth = self._bicubically(lr, hr)
-        scores = {}
-        for protocol in (self._protocol.name, "y_full", "rgb_full"):
-            rule = metrics.protocol(protocol)
-            for model, picture in (("", sr), ("_bicubic", smooth)):
-                scores[f"psnr{model}_{protocol}"] = metrics.psnr(picture, hr, rule, grey=grey)
-                scores[f"ssim{model}_{protocol}"] = metrics.ssim(picture, hr, rule, grey=grey)
+        scores = self._whole_pictures.test_scores(sr, lr, hr, grey=grey)
         self._score("test", scores, counted=bool(batch.get("counted", True)))
         return sr
 
@@ -555,37 +532,19 @@ class SRGANModule(L.LightningModule):
         """The picture ``sr`` (B, 3, scale*h, scale*w) in [0, 1] of ``lr``, or of a batch with ``lr`` in it."""
         return self.enlarged(batch if isinstance(batch, Tensor) else batch["lr"]).clamp(0, 1)
 
-    @torch.no_grad()
     def enlarged(self, lr: Tensor) -> Tensor:
-        """``sr`` of whole pictures (B, 3, h, w) in float32, a tile at a time where they are large."""
-        enlarger = self._enlarger or engine.Enlarger(self.result, device=self.device)
-        lr = lr.contiguous(memory_format=torch.channels_last)
-        side = enlarger.tile("auto", *lr.shape[-2:])
-        with torch.autocast(self.device.type, enabled=False):
-            return tiling.tiled(enlarger.network, lr, scale=enlarger.scale, tile=side, halo=enlarger.halo).float()
-
-    def _bicubic(self, name: str, lr: Tensor, hr: Tensor, grey: bool) -> tuple[Tensor, Tensor]:
-        """PSNR and SSIM of bicubic upscaling, computed once for each picture."""
-        if name not in self._bicubic_scores:
-            up = self._bicubically(lr, hr)
-            self._bicubic_scores[name] = (
-                metrics.psnr(up, hr, self._protocol, grey=grey),
-                metrics.ssim(up, hr, self._protocol, grey=grey),
-            )
-        return self._bicubic_scores[name]
-
-    def _bicubically(self, lr: Tensor, hr: Tensor) -> Tensor:
-        return tensors.from_pixels(bicubic.enlarge(tensors.to_pixels(lr), self.generator.scale)).to(hr.device)
+        """``sr`` (B, 3, scale*h, scale*w) of whole pictures in float32, unclamped, in tiles where they are large."""
+        return self._whole_pictures.enlarged(lr, self.result, self.device)
 
     # ------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what generator this is, so that the checkpoint can be used wherever a generator file can."""
+        """Add which generator this is, so that a checkpoint can be used wherever a generator file can."""
         self.average_statistics()  # in place, so that the weights already gathered have them
         checkpoint["generator_network"] = architectures.name_of(self.generator)
         checkpoint["generator_architecture"] = architectures.shape_of(self.generator)
         checkpoint["skipped"] = self.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue the count of skipped iterations."""
         self._skips.go_on(checkpoint["skipped"])

@@ -66,7 +66,7 @@ class StopWhenDiverged(Callback):
         assert isinstance(pl_module, SRGANModule)
         phase = PRETRAIN if pl_module.global_step <= pl_module.pretrain_iterations else ADVERSARIAL
         self._remember(pl_module, phase)
-        if not pl_module.line_is_due(pl_module.global_step) and len(self._unread) < PATIENCE:
+        if not pl_module.row_is_due(pl_module.global_step) and len(self._unread) < PATIENCE:
             return
         self._look()
         if (skipped := pl_module.skipped_in_a_row) < LIMIT:
