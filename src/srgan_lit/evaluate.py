@@ -133,13 +133,13 @@ def distinct(paths: Sequence[Path]) -> list[str]:
 
 def _once(given: Sequence[str], option: str, named: Collection[str] = ()) -> dict[str, Path]:
     """What was given, each once, and its path; those ``named`` are no paths. What was given again is said."""
-    found: dict[Path, str] = {}
+    name_by_path: dict[Path, str] = {}
     for name in given:
         path = Path(name) if name in named else Path(name).resolve()
-        if path in found:
+        if path in name_by_path:
             command_line.complain(f"{option} {name} was given before: evaluated once")
-        found.setdefault(path, name)
-    return {name: path for path, name in found.items()}
+        name_by_path.setdefault(path, name)
+    return {name: path for path, name in name_by_path.items()}
 
 
 def _names(given: dict[str, Path]) -> dict[str, str]:

@@ -190,11 +190,11 @@ def largest_difference(generator: "Generator | Ranged", exported: "Callable[[Ten
     with torch.inference_mode():
         for batch, height, width in SIZES:
             lr = torch.randint(256, (batch, 3, height, width), generator=draw) / 255
-            theirs, ours = exported(lr), generator(lr)
-            if theirs.shape != ours.shape:
-                raise SRGANError(f"gives {tuple(theirs.shape)} for {tuple(lr.shape)}, not {tuple(ours.shape)}")
-            ours = ours.clamp(0, 1) if form.uint8 else ours
-            worst = max(worst, float((theirs - ours).abs().max()))
+            exported_sr, sr = exported(lr), generator(lr)
+            if exported_sr.shape != sr.shape:
+                raise SRGANError(f"gives {tuple(exported_sr.shape)} for {tuple(lr.shape)}, not {tuple(sr.shape)}")
+            sr = sr.clamp(0, 1) if form.uint8 else sr
+            worst = max(worst, float((exported_sr - sr).abs().max()))
     return worst
 
 

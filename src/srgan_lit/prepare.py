@@ -119,12 +119,12 @@ def _unpack(dataset: str, archive: Path, target: Path) -> None:
     }
     with archives.unpacked(archive, target) as staging:
         inner = staging
-        while (found := holds[dataset](inner)) is None:
+        while (data_set := holds[dataset](inner)) is None:
             below = list(inner.iterdir())
             if len(below) != 1 or not below[0].is_dir():
                 raise SRGANError(f"{archive}: no {KINDS[dataset].title} in it")
             inner = below[0]
-        found.replace(target)
+        data_set.replace(target)
 
 
 def _download(kind: _Kind, archive: Path) -> None:

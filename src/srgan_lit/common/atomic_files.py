@@ -73,8 +73,8 @@ def sweep(folder: Path, *, of: Path | None = None) -> None:
     if fcntl is None or not folder.is_dir():
         return
     for path in folder.iterdir():
-        found = _TEMPORARY.fullmatch(path.name)
-        if found is None or (of and (found["stem"], found["suffix"] or "") != (of.stem[:100], of.suffix)):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or (of and (match["stem"], match["suffix"] or "") != (of.stem[:100], of.suffix)):
             continue
         with contextlib.suppress(OSError), path.open("rb") as file:  # gone meanwhile, or not ours
             if _locked(file):

@@ -42,16 +42,16 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(command: str, description: str, *, epilog: str | None = None) -> argparse.ArgumentParser:
     """An argument parser for ``python -m srgan_lit.<command>`` with the options that every command has."""
-    made = _Parser(
+    result = _Parser(
         prog=f"srgan-{command}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--version", action="version", version=f"srgan_lit {__version__}")
-    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return made
+    result.add_argument("--version", action="version", version=f"srgan_lit {__version__}")
+    result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return result
 
 
 def share(*, ends: bool = True) -> Callable[[str], float]:

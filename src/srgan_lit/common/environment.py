@@ -12,10 +12,10 @@ _SHOWN = ("srgan_lit", "torch", "torchvision", "lightning", "numpy", "pillow")
 
 def environment() -> dict[str, str]:
     """Versions, the device, and the commit of a source checkout (``+`` where files differ from it)."""
-    found = {name: importlib.metadata.version(name) for name in _SHOWN if _installed(name)}
-    found |= {"python": platform.python_version(), "system": platform.platform(), "device": _device()}
+    versions = {name: importlib.metadata.version(name) for name in _SHOWN if _installed(name)}
+    versions |= {"python": platform.python_version(), "system": platform.platform(), "device": _device()}
     commit = _commit(Path(__file__).resolve().parents[3])
-    return found | ({"git_commit": commit} if commit else {})
+    return versions | ({"git_commit": commit} if commit else {})
 
 
 def _installed(name: str) -> bool:

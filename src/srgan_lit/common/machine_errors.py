@@ -28,8 +28,8 @@ _COMPILER = re.compile(r"InvalidCxxCompiler|Failed to find C compiler")
 def explain(error: BaseException) -> SRGANError | None:
     """The line to print for a failure of the machine; None for any other error."""
     if isinstance(error, SRGANError):
-        found = _FROM_WORKER.match(str(error))  # torch puts a worker's traceback before it
-        return SRGANError(found[1]) if found else None
+        match = _FROM_WORKER.match(str(error))  # torch puts a worker's traceback before it
+        return SRGANError(match[1]) if match else None
     if isinstance(error, OSError):
         if error.errno is None:
             return SRGANError(str(error) or type(error).__name__)

@@ -14,26 +14,26 @@ SMALLEST_JUDGED = 16  # the discriminator halves four times
 def ineffective(config: TrainConfig) -> dict[str, str]:
     """Keys that do nothing in this combination, and why. A key stands for everything below it too."""
     phase = config.phase
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     if phase.name == "pretrain":
         reason = "phase=pretrain has a pixel loss only"
         keys = ("perceptual", "phase.adversarial", "phase.weights", "phase.terms", "discriminator")
-        found |= dict.fromkeys((*keys, "init_discriminator_from"), reason)
+        reasons |= dict.fromkeys((*keys, "init_discriminator_from"), reason)
     elif phase.weights and not phase.weights.get("perceptual"):
-        found["perceptual"] = "phase.weights.perceptual is 0"
+        reasons["perceptual"] = "phase.weights.perceptual is 0"
     if config.trainer.devices * config.trainer.num_nodes == 1:
-        found |= dict.fromkeys(("trainer.sync_batchnorm", "trainer.strategy"), "there is one process")
+        reasons |= dict.fromkeys(("trainer.sync_batchnorm", "trainer.strategy"), "there is one process")
     if config.resume is None:
-        found["accept_changed_pictures"] = "nothing is resumed"
+        reasons["accept_changed_pictures"] = "nothing is resumed"
     if phase.adversarial and not phase.adversarial.r1:
-        found["phase.adversarial.r1_every"] = "phase.adversarial.r1 is 0"
+        reasons["phase.adversarial.r1_every"] = "phase.adversarial.r1 is 0"
     if phase.name == "adversarial":
-        found["phase.pretrain"] = "phase=adversarial starts from init_from"
+        reasons["phase.pretrain"] = "phase=adversarial starts from init_from"
     for name, schedule in (("pretrain", phase.pretrain), ("adversarial", phase.adversarial)):
         if schedule and schedule.schedule != "steps":
             reason = f"phase.{name}.schedule is {schedule.schedule}, not steps"
-            found |= dict.fromkeys((f"phase.{name}.decay_at", f"phase.{name}.decay_factor"), reason)
-    return found
+            reasons |= dict.fromkeys((f"phase.{name}.decay_at", f"phase.{name}.decay_factor"), reason)
+    return reasons
 
 
 def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:

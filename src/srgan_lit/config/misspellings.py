@@ -106,7 +106,7 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
 
     ``conf`` and ``arguments`` are those of the command that raised it.
     """
-    found = composed(conf, arguments)
+    composition = composed(conf, arguments)
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException):
         missing = re.search(r"Could not find '(?:([^']*)/)?([^'/]+)'", text)
@@ -128,21 +128,21 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
         override = re.search(r"Could not override '([^']+)'", text)
         group = re.search(r"Could not override '?([\w/]+)'?\. No match in the defaults list", text)
         if override and isinstance(error.__cause__, ConfigKeyError | AttributeError | OmegaConfBaseException):
-            return unknown_key(override[1], found)
+            return unknown_key(override[1], composition)
         if group:
             return UsageError(f"no such group: {group[1]}.{nearest(group[1], known_keys())}")
         return UsageError(text)
     if isinstance(error, ValidationError) and error.title == TrainConfig.__name__:
-        return UsageError("; ".join(_violation(item, found) for item in error.errors()))
+        return UsageError("; ".join(_violation(item, composition) for item in error.errors()))
     if isinstance(error, OmegaConfBaseException):
         return UsageError(text)
     return None
 
 
-def _violation(item: typing.Any, found: Composed) -> str:
+def _violation(item: typing.Any, composition: Composed) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] in ("unexpected_keyword_argument", "no_such_attribute"):
-        return str(unknown_key(key, found))
+        return str(unknown_key(key, composition))
     if item["type"] == "missing" or item["type"] == "missing_keyword_only_argument":
         return f"{key} is missing: set {key}=<value>"
     message = item["msg"].removeprefix("Value error, ")

@@ -91,9 +91,9 @@ def distances(
     """
     if sr.shape != hr.shape:
         raise ValueError(f"sr and hr must have one shape, not {sr.shape} and {hr.shape}")
-    found = {}
+    distances = {}
     for layer in at or layers(backbone):
         features = vgg_features(backbone=backbone, layer=layer, weights=weights)
-        wanted = _features(features, hr)
-        found[layer] = ((_features(features, sr) - wanted).norm() / wanted.norm()).item()
-    return found
+        hr_features = _features(features, hr)
+        distances[layer] = ((_features(features, sr) - hr_features).norm() / hr_features.norm()).item()
+    return distances

@@ -67,11 +67,11 @@ Points = list[tuple[float, float]]
 def read(path: Path) -> dict[str, Points]:
     """(iteration, value) of every metric in ``metrics.csv``, in order. Empty and not-finite values are left out.
 
-    A file that is not there has none: somebody removed it, and the rest of the run can still be told.
+    A file that was removed has none; the rest of the run can still be shown.
     """
-    found: dict[str, Points] = {}
+    curves: dict[str, Points] = {}
     if not path.is_file():
-        return found
+        return curves
     with path.open(newline="", encoding="utf-8") as opened:
         for row in csv.DictReader(opened):
             try:
@@ -86,8 +86,8 @@ def read(path: Path) -> dict[str, Points]:
                 except (TypeError, ValueError):
                     continue
                 if math.isfinite(value):
-                    found.setdefault(name, []).append((step, value))
-    return {name: sorted(points) for name, points in found.items()}
+                    curves.setdefault(name, []).append((step, value))
+    return {name: sorted(points) for name, points in curves.items()}
 
 
 def _thinned(points: Points) -> Points:

@@ -30,11 +30,11 @@ def vgg_features(*, backbone: str = "vgg19", layer: str | None = "5_4", weights:
     given = _imagenet(backbone) if weights == "imagenet" else _from_file(weights)
     tensors = {}
     for name, tensor in network.features.state_dict().items():
-        found = given.get(name, given.get(f"features.{name}"))
-        wrong = "is missing" if found is None else tensor_files.unsound(found, shape=tensor.shape)
-        if found is None or wrong:
+        stored = given.get(name, given.get(f"features.{name}"))
+        wrong = "is missing" if stored is None else tensor_files.unsound(stored, shape=tensor.shape)
+        if stored is None or wrong:
             raise SRGANError(f"perceptual.weights={weights}: not {backbone} weights (features.{name} {wrong})")
-        tensors[name] = found.float()
+        tensors[name] = stored.float()
     network.features.load_state_dict(tensors)
     return network.to(memory_format=torch.channels_last)
 

@@ -141,12 +141,12 @@ class _Writer:
         import av
 
         encoder, options = _ENCODERS.get(self._suffix, _H264)
-        wanted = "yuv420p" if pixels.dtype == "uint8" else "yuv420p10le"
-        if wanted not in {each.name for each in av.Codec(encoder, "w").video_formats or ()}:
+        pixel_format = "yuv420p" if pixels.dtype == "uint8" else "yuv420p10le"
+        if pixel_format not in {each.name for each in av.Codec(encoder, "w").video_formats or ()}:
             raise SRGANError(f"{self._suffix[1:]} holds 8 bits here, and this video has more: name a result .mkv")
         stream = self._result.add_stream(encoder, rate=self._video.average_rate, options=options)
         stream.height, stream.width = pixels.shape[:2]
-        stream.pix_fmt = wanted
+        stream.pix_fmt = pixel_format
         context = stream.codec_context
         context.time_base = self._video.time_base  # of the input's frames, so that each keeps its time to the tick
         context.colorspace, context.color_primaries, context.color_trc = colours
@@ -207,15 +207,15 @@ class _Writer:
         pixels = enlarged(np.rot90(pixels, frame.rotation // 90))
         if self._stream is None:
             self._begin(pixels, (matrix, frame.color_primaries, frame.color_trc))
-        made = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=rgb)
-        made = made.reformat(
+        result = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=rgb)
+        result = result.reformat(
             format=self._stream.pix_fmt,
             dst_colorspace=_MATRICES[matrix],
             dst_color_range=_LIMITED,
             interpolation=exactly,
         )
-        made.pts, made.time_base = frame.pts, frame.time_base
-        self._result.mux(self._stream.encode(made))
+        result.pts, result.time_base = frame.pts, frame.time_base
+        self._result.mux(self._stream.encode(result))
 
     def finish(self) -> None:
         """Write what the encoder still holds."""

@@ -49,9 +49,9 @@ def _check(config: DictConfig) -> None:
         )
     if not str(sweeper._target_).endswith("OptunaSweeper"):
         return
-    wanted = run_table.DIRECTIONS[config.objective]
-    if str(sweeper.direction).rpartition(".")[2] != wanted:
-        raise UsageError(f"objective={config.objective} needs hydra.sweeper.direction={wanted}")
+    direction = run_table.DIRECTIONS[config.objective]
+    if str(sweeper.direction).rpartition(".")[2] != direction:
+        raise UsageError(f"objective={config.objective} needs hydra.sweeper.direction={direction}")
     if importlib.metadata.version("sqlalchemy").partition(".")[0] != "1":
         raise UsageError("Optuna 2 keeps its studies with SQLAlchemy 1.4 alone: pip install 'srgan_lit[sweep]'")
 
@@ -91,13 +91,13 @@ def conclude() -> int:
     Without a multirun it does nothing and returns 0.
     """
     folder = Multirun.folder
-    found = run_table.read([folder]) if folder else []
-    if not folder or not found:
+    runs = run_table.read([folder]) if folder else []
+    if not folder or not runs:
         return 0
-    run_table.write(folder, found)
-    failures = [run for run in found if run.failure]
+    run_table.write(folder, runs)
+    failures = [run for run in runs if run.failure]
     for run in failures:
         command_line.complain(f"{folder / run.name}: {run.failure}")
-    log.info("\n%s", run_table.table(found))
-    log.info("%d of %d jobs are done; the table is %s", len(found) - len(failures), len(found), folder / "results.md")
+    log.info("\n%s", run_table.table(runs))
+    log.info("%d of %d jobs are done; the table is %s", len(runs) - len(failures), len(runs), folder / "results.md")
     return int(bool(failures))

@@ -112,32 +112,32 @@ def _trained(path: Path) -> int:
         return 0
 
 
-def _cells(found: Sequence[Run]) -> list[list[str]]:
+def _cells(runs: Sequence[Run]) -> list[list[str]]:
     """Heading and rows. Of the overrides, those that not all runs share."""
-    shared = set.intersection(*(set(run.overrides) for run in found)) if len(found) > 1 else set()
-    columns = list(dict.fromkeys(place for run in found for place in run.scores))
+    shared = set.intersection(*(set(run.overrides) for run in runs)) if len(runs) > 1 else set()
+    columns = list(dict.fromkeys(place for run in runs for place in run.scores))
     lines = [
         ["run", "changed", "iterations", *(f"{dataset} {column.heading}" for dataset, column in columns), "failed"]
     ]
-    for run in found:
+    for run in runs:
         scores = [column.show(run.scores.get((dataset, column), math.nan)) for dataset, column in columns]
         changed = " ".join(override for override in run.overrides if override not in shared)
         lines.append([run.name, changed, str(run.iterations), *scores, run.failure])
-    if not any(run.failure for run in found):
+    if not any(run.failure for run in runs):
         lines = [line[:-1] for line in lines]
     return lines
 
 
-def table(found: Sequence[Run]) -> str:
+def table(runs: Sequence[Run]) -> str:
     """The table as text: aligned for a terminal, and Markdown to paste."""
-    lines = _cells(found)
+    lines = _cells(runs)
     return text_tables.markdown(lines, left=[name in ("run", "changed", "failed") for name in lines[0]])
 
 
-def as_json(found: Sequence[Run]) -> str:
+def as_json(runs: Sequence[Run]) -> str:
     """A list of runs in the order of the table; null where a score is not finite."""
     listed = []
-    for run in found:
+    for run in runs:
         scores: dict[str, dict[str, float | None]] = {}
         for (dataset, column), value in run.scores.items():
             scores.setdefault(dataset, {})[column.key] = value if math.isfinite(value) else None
@@ -146,15 +146,15 @@ def as_json(found: Sequence[Run]) -> str:
     return json.dumps({"runs": listed}, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_csv(found: Sequence[Run]) -> str:
+def as_csv(runs: Sequence[Run]) -> str:
     """The table with commas."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_cells(found))
+    csv.writer(text, lineterminator="\n").writerows(_cells(runs))
     return text.getvalue()
 
 
-def write(out: Path, found: Sequence[Run]) -> None:
+def write(out: Path, runs: Sequence[Run]) -> None:
     """Write ``results.md``, ``results.json`` and ``results.csv`` into ``out``, which exists."""
-    atomic_files.write_text(out / "results.md", table(found))
-    atomic_files.write_text(out / "results.json", as_json(found))
-    atomic_files.write_text(out / "results.csv", as_csv(found))
+    atomic_files.write_text(out / "results.md", table(runs))
+    atomic_files.write_text(out / "results.json", as_json(runs))
+    atomic_files.write_text(out / "results.csv", as_csv(runs))

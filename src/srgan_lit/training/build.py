@@ -48,24 +48,24 @@ def generator(config: TrainConfig) -> Generator:
     """A new generator, or the one of ``init_from``, which must have the shape that ``model`` says."""
     model = config.model
     grows = config.init_from is not None and model.start == "grown"
-    made = parts.generator(replace(model, start="random") if grows else model)
+    network = parts.generator(replace(model, start="random") if grows else model)
     if config.init_from is not None:
-        loaded = load_generator(config.init_from, network=made if model.name == architectures.OWN else None)
+        loaded = load_generator(config.init_from, network=network if model.name == architectures.OWN else None)
         if isinstance(loaded, Ranged):
             raise UsageError(f"init_from={config.init_from}: its ranges are not [0, 1]; it cannot be trained on")
-        ours, theirs = architectures.name_of(made), architectures.name_of(loaded)
-        if ours != theirs:
-            raise UsageError(f"init_from={config.init_from} is a {theirs}, and model.name is {ours}")
-        shape = architectures.shape_of(made)
+        kind, loaded_kind = architectures.name_of(network), architectures.name_of(loaded)
+        if kind != loaded_kind:
+            raise UsageError(f"init_from={config.init_from} is a {loaded_kind}, and model.name is {kind}")
+        shape = architectures.shape_of(network)
         differing = {key: value for key, value in architectures.shape_of(loaded).items() if value != shape[key]}
         if grows and isinstance(loaded, Generator) and differing.keys() == {"blocks"} and loaded.blocks < model.blocks:
-            initialisation.grow_(made, loaded)
-            return made.to(memory_format=torch.channels_last)
+            initialisation.grow_(network, loaded)
+            return network.to(memory_format=torch.channels_last)
         if differing:
             settings = " ".join(f"{_key(name)}={value}" for name, value in differing.items())
             raise UsageError(f"init_from={config.init_from} is another shape than model; add {settings}")
         return loaded.train()
-    return made.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)
 
 
 def saved_generator(config: TrainConfig, path: Path) -> Generator | Ranged:
@@ -92,7 +92,7 @@ def module(config: TrainConfig) -> SRGANModule:
         discriminator = judge.to(memory_format=torch.channels_last)
         if config.init_discriminator_from is not None:
             discriminator_file.load_into(discriminator, config.init_discriminator_from)
-    made = SRGANModule(
+    result = SRGANModule(
         generator=network,
         phase=phase,
         discriminator=discriminator,
@@ -101,8 +101,8 @@ def module(config: TrainConfig) -> SRGANModule:
         optimization=config.optimization,
         terms=parts.own_terms(phase),
     )
-    made.load_judges()  # now, so that a missing file is told first
-    features = made.perceptual and made.perceptual.features
+    result.load_judges()  # a missing file must end the run now, not at the first validation
+    features = result.perceptual and result.perceptual.features
     if features and config.perceptual.weights == "random":
         log.warning(
             "perceptual.weights=random: the feature loss is %s with random weights, which shapes textures "
@@ -110,8 +110,8 @@ def module(config: TrainConfig) -> SRGANModule:
             features.name,
         )
     if config.compile:
-        _compile(made, config)
-    return made
+        _compile(result, config)
+    return result
 
 
 def _compile(module: SRGANModule, config: TrainConfig) -> None:

@@ -1,4 +1,4 @@
-"""What judges textures in a training: made when it is first needed, wherever the networks are by then."""
+"""The networks that judge textures in a training: loaded when first needed, on the device that the others are on."""
 
 import dataclasses
 import itertools
@@ -27,14 +27,14 @@ class Judge(ABC, Generic[Network]):
 
     @abstractmethod
     def load(self) -> Network:
-        """Have its weights.
+        """Read or download the weights.
 
         Raises:
-            SRGANError: they cannot be had.
+            SRGANError: they cannot be read or downloaded.
         """
 
     def on(self, device: torch.device) -> Network:
-        """The network, on this device; loaded if it was not."""
+        """The network on this device, loaded first where it is not yet."""
         if self.network is None:
             self.network = self.load()
         where = next(itertools.chain(self.network.parameters(), self.network.buffers()), None)
@@ -59,11 +59,11 @@ class FeatureLoss(Judge[PerceptualLoss]):
             self.settings = dataclasses.asdict(recipe.settings(PerceptualConfig, source))
 
     def load(self) -> PerceptualLoss:
-        """Of a file, torchvision's, or random ones.
+        """Weights of a file, of torchvision, or random ones.
 
         Raises:
             UsageError: it was given as an object, which a checkpoint does not hold.
-            SRGANError: they cannot be had.
+            SRGANError: they cannot be read or downloaded.
         """
         if self.settings["weights"] == _GIVEN:
             raise UsageError(

@@ -11,19 +11,19 @@ class Speed:
         self._started = self._paused = time.perf_counter()
 
     def start(self) -> None:
-        """Count anew from now."""
+        """Start the clock and the count at 0."""
         self._images, self._started = 0, time.perf_counter()
 
     def count(self, images: int) -> None:
-        """So many more are trained on."""
+        """Add images that were trained on."""
         self._images += images
 
     def pause(self) -> None:
-        """A validation begins."""
+        """Stop the clock, while a validation runs."""
         self._paused = time.perf_counter()
 
     def go_on(self) -> None:
-        """It has ended."""
+        """Start the clock again."""
         self._started += time.perf_counter() - self._paused
 
     def read(self) -> float:

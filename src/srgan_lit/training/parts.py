@@ -31,14 +31,14 @@ def own_terms(phase: PhaseConfig) -> dict[str, terms.Own]:
     Raises:
         UsageError: one cannot be made, or called.
     """
-    made = {name: own_parts.instantiate(of, f"phase.terms.{name}") for name, of in phase.terms.items()}
-    for name, term in made.items():
+    own = {name: own_parts.instantiate(of, f"phase.terms.{name}") for name, of in phase.terms.items()}
+    for name, term in own.items():
         if not callable(term):
             raise UsageError(
                 f"phase.terms.{name}: {phase.terms[name]['_target_']} makes a {type(term).__name__}, which cannot be "
                 "called with sr and hr; of a function, add _partial_: true"
             )
-    return made
+    return own
 
 
 def own_callbacks(config: TrainConfig) -> "list[Callback]":
@@ -51,14 +51,14 @@ def own_callbacks(config: TrainConfig) -> "list[Callback]":
         return []
     from lightning.pytorch.callbacks import Callback
 
-    made = {name: own_parts.instantiate(of, f"callbacks.{name}") for name, of in config.callbacks.items()}
-    for name, callback in made.items():
+    callbacks = {name: own_parts.instantiate(of, f"callbacks.{name}") for name, of in config.callbacks.items()}
+    for name, callback in callbacks.items():
         if not isinstance(callback, Callback):
             raise UsageError(
                 f"callbacks.{name}: {config.callbacks[name]['_target_']} makes a {type(callback).__name__}, no "
                 "lightning.pytorch.callbacks.Callback"
             )
-    return list(made.values())
+    return list(callbacks.values())
 
 
 def own_loggers(config: TrainConfig) -> "list[Logger]":

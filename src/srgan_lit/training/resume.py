@@ -223,18 +223,18 @@ def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
 
     for folder in (run_dir, run_dir / "checkpoints", run_dir / "report"):
         atomic_files.sweep(folder)
-    found = list((run_dir / "checkpoints").glob("*.ckpt"))
-    if not found:
+    paths = list((run_dir / "checkpoints").glob("*.ckpt"))
+    if not paths:
         log.warning("%s: stopped before its first checkpoint, so it begins anew", run_dir)
         return None, 0
     whole: list[tuple[int, Path]] = []
-    for path in found:
+    for path in paths:
         with contextlib.suppress(Exception):  # a damaged file raises one of many kinds; an older whole one will do
             iteration = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
             whole.append((int(iteration), path))
     if not whole:
         raise SRGANError(
-            f"{quoting.override('resume', run_dir)}: none of the {len(found)} files in checkpoints/ is whole; "
+            f"{quoting.override('resume', run_dir)}: none of the {len(paths)} files in checkpoints/ is whole; "
             "remove them to begin the run anew"
         )
     iteration, path = max(whole)

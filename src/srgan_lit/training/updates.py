@@ -1,7 +1,7 @@
-"""What an update leaves on the device: nothing here waits for it, so that the host can run ahead.
+"""Updates without waiting for the device, so that the host can run ahead.
 
-Whether a gradient was finite is known to the device alone. Whatever depends on it is computed there with both answers
-in mind, and read by the host when a line of the log is due.
+Whether a gradient is finite is known on the device alone. What depends on it is computed there for both cases and
+selected there; the host reads it when a row of the log is due.
 """
 
 from collections.abc import Sequence
@@ -69,12 +69,12 @@ class Skips:
 
     @property
     def total(self) -> int:
-        """Of the whole run."""
+        """Iterations that were left out in the whole run."""
         return self._before + self._read(0)
 
     @property
     def in_a_row(self) -> int:
-        """Up to now."""
+        """Iterations that were left out since the last good one."""
         return self._read(1)
 
     def _read(self, index: int) -> int:

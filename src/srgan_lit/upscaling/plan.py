@@ -156,9 +156,11 @@ def _once(jobs: Sequence[Job]) -> list[Job]:
 
 def _pass_over_results(result: Plan) -> None:
     """Inputs that are called like results of other inputs: those of an earlier command, which a pattern takes in."""
-    made = {_normal(job.target): job for job in result.jobs}
-    earlier = [job for job in result.jobs if _normal(job.source) in made]
-    result.passed_over += [(job.source, f"the result of {made[_normal(job.source)].source.name}") for job in earlier]
+    job_by_target = {_normal(job.target): job for job in result.jobs}
+    earlier = [job for job in result.jobs if _normal(job.source) in job_by_target]
+    result.passed_over += [
+        (job.source, f"the result of {job_by_target[_normal(job.source)].source.name}") for job in earlier
+    ]
     result.jobs = [job for job in result.jobs if job not in earlier]
 
 

@@ -49,12 +49,12 @@ class TargetSize:
         Raises:
             SRGANError: more was asked for than the generator makes.
         """
-        wanted = [] if self.scale is None else [self.scale]
+        factors = [] if self.scale is None else [self.scale]
         if self.width is not None:
-            wanted.append(self.width / width)
+            factors.append(self.width / width)
         if self.height is not None:
-            wanted.append(self.height / height)
-        factor = min(wanted, default=float(own_scale))
+            factors.append(self.height / height)
+        factor = min(factors, default=float(own_scale))
         if factor > own_scale * (1 + 1e-9):
             raise SRGANError(
                 f"{factor:.3g} times {width}x{height} pixels is more than this model makes, which is {own_scale} times "
