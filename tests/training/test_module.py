@@ -26,9 +26,9 @@ class Watch(L.Callback):
         pl_module.generator.register_forward_hook(self.count)
         update = pl_module.update
 
-        def watched(name, loss):
+        def watched(name, *parts):
             before = copy.deepcopy((snapshot(pl_module.generator), snapshot(pl_module.discriminator)))
-            update(name, loss)
+            update(name, *parts)
             self.generator_changed.append((name, not same(pl_module.generator, before[0])))
             self.discriminator_changed.append((name, not same(pl_module.discriminator, before[1])))
 
