@@ -151,7 +151,7 @@ def _networks(text: str) -> "list[Network]":
 
 
 def _password(arguments: argparse.Namespace, address: str) -> str | None:
-    """What to ask for; where nobody else can reach the page and none was given, None; else one that is made here.
+    """The password to ask for: the given one; None where only this machine reaches the page; else a random one.
 
     Raises:
         SRGANError: it cannot be read.

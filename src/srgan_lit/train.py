@@ -65,7 +65,7 @@ def one_line_errors(*, composing: bool = False) -> Iterator[None]:
 
 
 def _guarded(config: "TrainConfig") -> float:
-    """Train. A failure of the machine is told in one line, with the command to go on with."""
+    """Train. A failure of the machine is reported in one line, with the command that goes on."""
     from srgan_lit.common import machine_errors
     from srgan_lit.common.errors import SRGANError
     from srgan_lit.config import quoting

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from srgan_lit.upscaling.engine import Enlarger, Pixels
     from srgan_lit.upscaling.model_choice import Choice
 
-_LARGE_MEGAPIXELS = 100  # of a result: told before it is made, with how to have less
+_LARGE_MEGAPIXELS = 100  # of a result: announced before it is computed, with a way to a smaller one
 _LONG_SECONDS = 60
 _SHORT_MEGAPIXELS = 1  # of all inputs together: no estimate is worth its trial
 _TRIED = 8  # pictures of many, whose models the estimate goes by
@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _ListModels(argparse.Action):
-    """As ``--version``: prints and ends, whatever else is given or missing."""
+    """Prints the table and ends, as ``--version`` does, whatever other arguments are missing."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from srgan_lit.model_files import box
@@ -231,7 +231,7 @@ def _names(kinds: Sequence[formats.Format]) -> str:
 
 
 def _survey(planned: Plan, models: "_Models", size: TargetSize, *, max_pixels: int) -> dict[Job, int]:
-    """Input pixels of each picture, all its frames together, by its header; says what will be large or take long."""
+    """Input pixels of each picture, all its frames together, by its header. Announces what will be large or slow."""
     from srgan_lit.pictures import full_files
 
     pixels: dict[Job, int] = {}
@@ -244,7 +244,7 @@ def _survey(planned: Plan, models: "_Models", size: TargetSize, *, max_pixels: i
             height, width, frames = full_files.size_of(job.source)
             after = size.of(height, width, own_scale=models.scale)
         except (SRGANError, OSError, MemoryError):
-            continue  # told when its turn comes
+            continue  # reported when its turn comes
         if height * width > max_pixels:
             continue
         pixels[job] = height * width * frames
@@ -280,7 +280,7 @@ def _seconds(pixels: Mapping[Job, int], models: "_Models", *, max_pixels: int) -
     pixels_seen, seconds = 0, 0.0
     for job in list(pixels)[:: -(-len(pixels) // _TRIED)]:
         with (
-            contextlib.suppress(SRGANError, OSError, MemoryError),  # told when its turn comes
+            contextlib.suppress(SRGANError, OSError, MemoryError),  # reported when its turn comes
             full_files.opened(job.source, max_pixels=max_pixels) as opened,
         ):
             enlarger = models.for_picture(job.source, functools.partial(opened.frame, 0))

@@ -1,4 +1,4 @@
-"""What a user is told when something cannot be done, and the exit status that goes with it.
+"""Errors for users: one line, and an exit status.
 
 Every message is one line: what is wrong, why, and what to type next. Commands print it to stderr
 without a traceback (``--debug`` shows one).

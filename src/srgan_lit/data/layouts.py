@@ -194,7 +194,7 @@ def _cufed5(root: Path, found: Sequence[Path]) -> Layout | None:
 
 
 def nothing_there(root: Path, unreadable: Sequence[str], why: str) -> SRGANError:
-    """The refusal of a folder in which there is nothing to use: wrong usage, unless it is because it cannot be read."""
+    """The error for a folder without usable pictures: SRGANError where folders cannot be read, else UsageError."""
     if not root.is_dir():
         return UsageError(f"{root}: no such folder")
     if unreadable:

@@ -33,7 +33,7 @@ from srgan_lit.data.sets import Source
 from srgan_lit.pictures import rgb8
 
 _log = logging.getLogger(__name__)
-# To be raised when the layout changes, or what decoding or shrinking make of the same file: old caches are then stale.
+# To be raised when the layout changes, or the pixels that decoding or shrinking give for the same file.
 VERSION = 5
 
 _POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs more than it saves
@@ -80,7 +80,7 @@ class Packed:
             raise SRGANError(f"{self._file}: cut while it was being read; the next start packs the pictures anew")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": None, "_map_of_file": None}  # a process started afresh maps the file itself
+        return {**self.__dict__, "_pixels": None, "_map_of_file": None}  # a new process maps the file itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -318,7 +318,7 @@ def _no_space(folder: Path, needed: int, free: int) -> str:
 
 def _commit(folder: Path, index: dict[str, Any]) -> None:
     atomic_files.write_text(folder / "index.json", json.dumps(index))
-    for old in folder.glob("pixels.*.bin"):  # whoever has one mapped keeps it until done
+    for old in folder.glob("pixels.*.bin"):  # a process that has one mapped can go on reading it
         if old.name != index["pixels"]:
             old.unlink(missing_ok=True)
 

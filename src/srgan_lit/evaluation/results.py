@@ -105,7 +105,7 @@ def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
 
 
 def best(rows: Sequence[Row], measure: Measure) -> str:
-    """The best mean of the rows of one data set, as shown; "" where there is nothing to compare."""
+    """The best mean of the rows of one data set, as shown; "" where there is only one row."""
     shown = [row for row in rows if measure.show(row.mean(measure.key)) != "–"]
     if len(rows) < 2 or not shown:
         return ""

@@ -80,7 +80,7 @@ def all_names() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """Its file."""
+    """The file of the generator ``name``."""
     return FOLDER / f"{name}.safetensors"
 
 

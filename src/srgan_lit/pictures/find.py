@@ -12,7 +12,7 @@ _NAMED = 5  # files of each reason
 
 
 def hidden(path: PurePath) -> bool:
-    """Whether a relative path is hidden, or what macOS puts beside the files of an archive."""
+    """Whether a relative path is hidden, or one that macOS adds to archives."""
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
@@ -58,7 +58,7 @@ def contents(folder: Path, *, besides: Path | None = None) -> Contents:
 
 
 def unreadable_line(error: OSError) -> str:
-    """What a user is told of the folder that ``error`` names."""
+    """The line for a user about the folder that ``error`` names."""
     return f"{error.filename}: this folder cannot be read ({error.strerror or error})"
 
 

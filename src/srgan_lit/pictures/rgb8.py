@@ -27,8 +27,8 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     A TIFF's orientation is applied by Pillow when it is loaded; other formats' is not.
 
     Raises:
-        SRGANError: there is something at ``path`` that is no regular file: to open a FIFO would wait for ever. Or it is
-            HEIF, and what reads that is not installed.
+        SRGANError: ``path`` is no regular file (opening a FIFO would wait for ever), or it is HEIF and pillow-heif is
+            not installed.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -78,8 +78,8 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
 
     Raises:
         SRGANError: the file cannot be read, is truncated, damaged, no picture, larger than Pillow's
-            decompression-bomb limit (checked from the header, before decoding), or has 32-bit samples of which
-            nobody knows what is white.
+            decompression-bomb limit (checked from the header, before decoding), or has 32-bit samples, whose white
+            is unknown.
     """
     try:
         with warnings.catch_warnings():

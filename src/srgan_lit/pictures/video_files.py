@@ -148,7 +148,7 @@ class _Writer:
         stream.height, stream.width = pixels.shape[:2]
         stream.pix_fmt = pixel_format
         context = stream.codec_context
-        context.time_base = self._video.time_base  # of the input's frames, so that each keeps its time to the tick
+        context.time_base = self._video.time_base  # of the input's frames, so that each keeps its exact time
         context.colorspace, context.color_primaries, context.color_trc = colours
         context.color_range = _LIMITED
         if ratio := self._video.sample_aspect_ratio:

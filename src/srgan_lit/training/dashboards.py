@@ -85,7 +85,7 @@ class Dashboard(Logger):
 
     @abstractmethod
     def alarm(self, title: str, text: str, iteration: int) -> None:
-        """Send an alarm to whoever watches."""
+        """Send an alarm to the people who watch the dashboard."""
 
     def result(self, path: Path) -> None:
         """Keep the generator file, where the service keeps files."""

@@ -80,7 +80,7 @@ def rehearse(config: TrainConfig) -> None:
             run_dir=folder,
             validate_every=phase.iterations,
             checkpoint_every=phase.iterations,
-            logger=LoggerConfig(),  # no service is told of it
+            logger=LoggerConfig(),  # no service gets a run of it
         )
         watch = Stopwatch()
         module, datamodule = build.module(short), build.datamodule(short)
