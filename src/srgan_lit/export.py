@@ -114,7 +114,7 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
         raise SRGANError(f"--opset {form.opset}: the exporter can write these operators as opset {opset} only")
     written.producer_name = "srgan_lit"
     about = {
-        "model": model,
+        "model": model.encode(errors="backslashreplace").decode(),  # of a file whose name may be no UTF-8
         "scale": str(generator.scale),
         "layout": "NCHW, RGB",
         "range": "uint8, 0 to 255" if form.uint8 else "[0, 1]; sr may overshoot: clamp it",

@@ -1,5 +1,6 @@
 """Exported generators compute the same in other programs, for any batch and size, or are not written."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def test_onnx_computes_the_same_at_any_size(
 @pytest.mark.parametrize("float16", [False, True])
 def test_onnx_takes_and_gives_pixels_and_says_what_it_is(ranged: Path, tmp_path: Path, float16: bool) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
+    ranged = ranged.rename(tmp_path / os.fsdecode(b"caf\xe9.safetensors"))  # a name that is no UTF-8
     options = ["--uint8", "--opset", "20", *(["--float16"] if float16 else [])]
     assert export.main([str(ranged), "-o", str(tmp_path / "g.onnx"), *options]) == 0
     session = onnxruntime.InferenceSession((tmp_path / "g.onnx").read_bytes())
@@ -55,7 +57,7 @@ def test_onnx_takes_and_gives_pixels_and_says_what_it_is(ranged: Path, tmp_path:
     assert sr.dtype == np.uint8
     assert np.abs(sr.astype(int) - expected.numpy()).max() <= (3 if float16 else 1)
     about = session.get_modelmeta().custom_metadata_map
-    assert (about["model"], about["scale"], about["range"]) == ("ranged", "4", "uint8, 0 to 255")
+    assert (about["model"], about["scale"], about["range"]) == ("caf\\udce9", "4", "uint8, 0 to 255")
     assert about["computes_in"] == ("float16" if float16 else "float32")
     assert '"blocks": 1' in about["architecture"]
     import onnx
