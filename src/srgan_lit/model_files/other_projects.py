@@ -31,7 +31,7 @@ _HOLDERS = ("state_dict", "ema_state_dict", "params_ema", "params", "model_state
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """A foreign generator in our form, and ``report``: what was found and done, one line each."""
+    """A converted generator, its ranges, and ``report``: what the file holds and what was changed, one line each."""
 
     generator: Generator
     project: str
@@ -67,8 +67,8 @@ def read_tensors(path: str | os.PathLike[str], *, key: str | None = None) -> tup
     except SRGANError:
         raise
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"the Python object {found[1]}" if found else "more than tensors"
+        match = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"the Python object {match[1]}" if match else "more than tensors"
         raise SRGANError(
             f"{path}: holds {what}, and reading that would run code from the file; "
             "in the project that it comes from, save model.state_dict() and convert that"
@@ -110,62 +110,62 @@ def _renumbered(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
     def renamed(name: str) -> str:
         name = re.sub(
-            r"^res_blocks\.(\d+)\.(?!block\.)", lambda found: f"res_blocks.after{int(found[1]) - last - 1}.", name
+            r"^res_blocks\.(\d+)\.(?!block\.)", lambda match: f"res_blocks.after{int(match[1]) - last - 1}.", name
         )
         return re.sub(
             r"^ps_blocks\.(\d+)\.",
-            lambda found: f"ps_blocks.{int(found[1]) // 3}.{('conv', 'shuffle', 'act')[int(found[1]) % 3]}.",
+            lambda match: f"ps_blocks.{int(match[1]) // 3}.{('conv', 'shuffle', 'act')[int(match[1]) % 3]}.",
             name,
         )
 
     return {renamed(name): tensor for name, tensor in tensors.items()}
 
 
-def _ours(project: Project, name: str) -> str | None:
+def _own_name(project: Project, name: str) -> str | None:
     """This package's name for a project's tensor; None if the project has no such tensor."""
     module, _, kind = name.rpartition(".")
-    for pattern, ours in project.names.items():
-        if found := re.fullmatch(pattern, module):
-            result = found.expand(ours)
-            if ours.startswith("trunk.") and project.first_block:
-                block = int(found[1]) - project.first_block
+    for pattern, own_name in project.names.items():
+        if match := re.fullmatch(pattern, module):
+            result = match.expand(own_name)
+            if own_name.startswith("trunk.") and project.first_block:
+                block = int(match[1]) - project.first_block
                 result = re.sub(r"^trunk\.\d+", f"trunk.{block}", result)
             return f"{result}.{kind}"
     return None
 
 
 def _recognise(tensors: dict[str, Tensor], *, source: str) -> tuple[Project, dict[str, str]]:
-    """The project all of whose names these are, and their names by ours.
+    """The project that all names belong to, and the project's names by this package's.
 
     Raises:
-        SRGANError: none; says which comes nearest, and the first difference.
+        SRGANError: there is none; names the nearest and the first difference.
     """
-    if odd := next((name for name in tensors if len(name) > _LONGEST_NAME), None):
-        raise SRGANError(f"{source}: no generator of a known project; a tensor is called {odd[:40]}…")
+    if long_name := next((name for name in tensors if len(name) > _LONGEST_NAME), None):
+        raise SRGANError(f"{source}: no generator of a known project; a tensor is called {long_name[:40]}…")
     for pattern, looks_like, why in OTHERS:
         if any(re.fullmatch(pattern, name) for name in tensors):
             raise SRGANError(f"{source}: looks like {looks_like}, which is another network: {why}")
     best: tuple[int, Project, dict[str, str], list[str]] | None = None
     for project in PROJECTS:
-        names = {name: _ours(project, name) for name in tensors}
-        by_ours = {ours: name for name, ours in names.items() if ours}
+        names = {name: _own_name(project, name) for name in tensors}
+        by_own_name = {own_name: name for name, own_name in names.items() if own_name}
         unknown = [
             name
-            for name, ours in names.items()
-            if not ours and not (project.unused and re.fullmatch(project.unused, name.rpartition(".")[0]))
+            for name, own_name in names.items()
+            if not own_name and not (project.unused and re.fullmatch(project.unused, name.rpartition(".")[0]))
         ]
         # PReLUs in the file tell eriklindernoren's two versions apart; only the first may lack them.
-        score = 2 * len(by_ours) - ("(ReLU)" in project.name and "head.1.weight" in by_ours)
-        score -= "(PReLU)" in project.name and "head.1.weight" not in by_ours
+        score = 2 * len(by_own_name) - ("(ReLU)" in project.name and "head.1.weight" in by_own_name)
+        score -= "(PReLU)" in project.name and "head.1.weight" not in by_own_name
         if best is None or score > best[0]:
-            best = score, project, by_ours, unknown
+            best = score, project, by_own_name, unknown
     assert best is not None
-    _, project, by_ours, unknown = best
-    if len(by_ours) < len(tensors) / 2:
+    _, project, by_own_name, unknown = best
+    if len(by_own_name) < len(tensors) / 2:
         raise SRGANError(f"{source}: no generator of a known project; its first tensor is {next(iter(tensors))}")
     if unknown:
         raise SRGANError(f"{source}: looks like {project.name}, but tensor {unknown[0]} is not part of that")
-    return project, by_ours
+    return project, by_own_name
 
 
 def convert(path: str | os.PathLike[str], *, key: str | None = None) -> Converted:
@@ -181,24 +181,26 @@ def convert(path: str | os.PathLike[str], *, key: str | None = None) -> Converte
     source = str(path)
     raw, key = read_tensors(path, key=key)
     tensors = _renumbered(_unwrapped(raw))
-    project, theirs = _recognise(tensors, source=source)
-    for name in theirs.values():
+    project, their_names = _recognise(tensors, source=source)
+    for name in their_names.values():
         if wrong := tensor_files.unsound(tensors[name]):
             raise SRGANError(f"{source}: tensor {name} {wrong}")
-    found = {ours: tensors[name].float() for ours, name in theirs.items() if tensors[name].is_floating_point()}
+    state = {
+        own_name: tensors[name].float() for own_name, name in their_names.items() if tensors[name].is_floating_point()
+    }
     but = f"{source}: looks like {project.name}, but"
     try:
-        steps = _adapt(found, eps=project.eps)
+        steps = _adapt(state, eps=project.eps)
     except (KeyError, RuntimeError) as error:
         raise SRGANError(f"{but} its BatchNorms and convolutions do not fit together ({error})") from error
-    counts = {ours: tensors[name] for ours, name in theirs.items() if tensors[name].dtype == torch.int64}
-    generator = _generator(found, counts, theirs, source=but)
+    counts = {own_name: tensors[name] for own_name, name in their_names.items() if tensors[name].dtype == torch.int64}
+    generator = _generator(state, counts, their_names, source=but)
     shape = generator.architecture
     report = [
         f"project: {project.name}" + (f" (under {key})" if key else ""),
         f"generator: {shape['blocks']} blocks, {shape['features']} features, x{shape['scale']}, "
         f"last convolution {shape['tail_kernel']}x{shape['tail_kernel']}",
-        f"tensors: {len(theirs)} taken, {len(raw) - len(theirs)} not part of the generator or unused by it",
+        f"tensors: {len(their_names)} taken, {len(raw) - len(their_names)} not part of the generator or unused by it",
         *steps,
     ]
     return Converted(
@@ -210,48 +212,58 @@ def convert(path: str | os.PathLike[str], *, key: str | None = None) -> Converte
     )
 
 
-def _adapt(found: dict[str, Tensor], *, eps: float) -> list[str]:
-    """Change tensors, under our names, into the exact equivalent that our network has; say what was done."""
+def _adapt(state: dict[str, Tensor], *, eps: float) -> list[str]:
+    """Change ``state``, under this package's names, into the exact equivalent of its network; returns what was done."""
     steps = []
     folded = 0
-    for norm in sorted({name.rpartition(".")[0] for name in found if re.fullmatch(r"upsample\.\d\.norm\..*", name)}):
-        weight, bias, mean, var = (found.pop(f"{norm}.{n}") for n in ("weight", "bias", "running_mean", "running_var"))
+    for norm in sorted({name.rpartition(".")[0] for name in state if re.fullmatch(r"upsample\.\d\.norm\..*", name)}):
+        weight, bias, mean, var = (state.pop(f"{norm}.{n}") for n in ("weight", "bias", "running_mean", "running_var"))
         conv = norm.replace("norm", "conv")
         gain = weight / (var + EPS).sqrt()
-        old = found.get(f"{conv}.bias", torch.zeros_like(mean))
-        found[f"{conv}.weight"] = found[f"{conv}.weight"] * gain.view(-1, 1, 1, 1)
-        found[f"{conv}.bias"] = (old - mean) * gain + bias
+        old = state.get(f"{conv}.bias", torch.zeros_like(mean))
+        state[f"{conv}.weight"] = state[f"{conv}.weight"] * gain.view(-1, 1, 1, 1)
+        state[f"{conv}.bias"] = (old - mean) * gain + bias
         folded += 1
     if folded:
         steps.append(f"folded: {folded} BatchNorms after upsampling convolutions")
-    biases = [name for name in found if re.fullmatch(r"trunk\.\d+\.conv[12]\.bias|trunk_conv\.bias", name)]
+    biases = [name for name in state if re.fullmatch(r"trunk\.\d+\.conv[12]\.bias|trunk_conv\.bias", name)]
     for name in biases:
         mean_name = name.replace("conv", "norm").replace(".bias", ".running_mean")
-        if mean_name in found:  # else: the missing tensor is reported by name
-            found[mean_name] = found[mean_name] - found.pop(name)
+        if mean_name in state:  # else: the missing tensor is reported by name
+            state[mean_name] = state[mean_name] - state.pop(name)
     if biases:
         steps.append(f"moved: {len(biases)} biases into the mean of the BatchNorm behind")
     if eps != EPS:
-        for name in found:
+        for name in state:
             if name.endswith("running_var"):
-                found[name] = found[name] + (eps - EPS)
+                state[name] = state[name] + (eps - EPS)
         steps.append(f"moved: the BatchNorms' epsilon, {eps}, into their variance")
     return steps
 
 
 def _generator(
-    found: dict[str, Tensor], counts: dict[str, Tensor], theirs: dict[str, str], *, source: str
+    state: dict[str, Tensor], counts: dict[str, Tensor], their_names: dict[str, str], *, source: str
 ) -> Generator:
-    """A generator of the shape that ``found`` has, holding it, and BatchNorm's ``counts`` of batches where given."""
-    blocks = 1 + max([-1, *(int(name.split(".")[1]) for name in found if name.startswith("trunk."))])
-    stages = 1 + max([-1, *(int(name.split(".")[1]) for name in found if name.startswith("upsample."))])
+    """A generator of the shape of ``state`` and with its values.
+
+    Args:
+        state: under this package's names; what its network has and the project lacks is added.
+        counts: the batches that BatchNorms have counted, by the same names; 0 where there is none.
+        their_names: the project's names by this package's, for messages.
+        source: how messages begin.
+
+    Raises:
+        SRGANError: a tensor is missing, surplus or of another shape.
+    """
+    blocks = 1 + max([-1, *(int(name.split(".")[1]) for name in state if name.startswith("trunk."))])
+    stages = 1 + max([-1, *(int(name.split(".")[1]) for name in state if name.startswith("upsample."))])
     for name in ("head.0.weight", "tail.weight"):
-        if name not in found or found[name].dim() != 4:
+        if name not in state or state[name].dim() != 4:
             raise SRGANError(f"{source} it has no {'first' if 'head' in name else 'last'} convolution")
-    if not 0 < blocks <= len(found) or not 0 < stages < 8 or 2**stages not in SCALES:  # numbers in names can be any
+    if not 0 < blocks <= len(state) or not 0 < stages < 8 or 2**stages not in SCALES:  # numbers in names can be any
         raise SRGANError(f"{source} it has {blocks} blocks and {stages} upsampling stages")
-    features = found["head.0.weight"].shape[0]
-    slopes = [tensor for name, tensor in found.items() if name == "head.1.weight" or name.endswith(".act.weight")]
+    features = state["head.0.weight"].shape[0]
+    slopes = [tensor for name, tensor in state.items() if name == "head.1.weight" or name.endswith(".act.weight")]
     width = max([1, *(tensor.numel() for tensor in slopes)])
     try:
         with torch.device("meta"):  # shapes alone, until the file's tensors are known to have them
@@ -259,28 +271,29 @@ def _generator(
                 blocks=blocks,
                 features=features,
                 scale=2**stages,
-                tail_kernel=found["tail.weight"].shape[-1],
+                tail_kernel=state["tail.weight"].shape[-1],
                 prelu_width=width,
             ).eval()
     except ValueError as error:
         raise SRGANError(f"{source} {error}") from error
-    wanted = generator.state_dict()
-    for name, tensor in wanted.items():
+    expected = generator.state_dict()
+    for name, tensor in expected.items():
         if name.endswith("num_batches_tracked"):
-            found[name] = counts.get(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
-        elif name not in found and re.fullmatch(r"head\.1\.weight|.*\.act\.weight", name) and not slopes:
-            found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)  # ReLU
-        elif name not in found and re.fullmatch(r"(head\.0|upsample\.\d\.conv|tail)\.bias", name):
-            found[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
-        elif name not in found:
+            state[name] = counts.get(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
+        elif name not in state and re.fullmatch(r"head\.1\.weight|.*\.act\.weight", name) and not slopes:
+            state[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)  # ReLU
+        elif name not in state and re.fullmatch(r"(head\.0|upsample\.\d\.conv|tail)\.bias", name):
+            state[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
+        elif name not in state:
             raise SRGANError(f"{source} it has no tensor in the place of our {name}")
-        elif found[name].numel() == 1 and tensor.dim() == 1:
-            found[name] = found[name].reshape(1).expand_as(tensor).clone()
-        if found[name].shape != tensor.shape:
+        elif state[name].numel() == 1 and tensor.dim() == 1:
+            state[name] = state[name].reshape(1).expand_as(tensor).clone()
+        if state[name].shape != tensor.shape:
+            their_name = their_names.get(name, name)
             raise SRGANError(
-                f"{source} tensor {theirs.get(name, name)} is {tuple(found[name].shape)} and not {tuple(tensor.shape)}"
+                f"{source} tensor {their_name} is {tuple(state[name].shape)} and not {tuple(tensor.shape)}"
             )
-    if surplus := sorted(found.keys() - wanted.keys()):
-        raise SRGANError(f"{source} tensor {theirs.get(surplus[0], surplus[0])} has no place in SRResNet")
-    generator.load_state_dict(found, assign=True)
+    if surplus := sorted(state.keys() - expected.keys()):
+        raise SRGANError(f"{source} tensor {their_names.get(surplus[0], surplus[0])} has no place in SRResNet")
+    generator.load_state_dict(state, assign=True)
     return generator
