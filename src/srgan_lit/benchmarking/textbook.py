@@ -21,6 +21,7 @@ from torch.optim import Adam
 from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.prelu import PReLU
 from srgan_lit.networks.srresnet import Generator, UpsampleStage
 from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.pictures.rgb8 import read_picture
@@ -38,6 +39,18 @@ def forward(generator: Generator, lr: Tensor) -> Tensor:
     return F.conv2d(x, tail.weight, tail.bias, padding=tail.padding)
 
 
+def with_torch_activations(generator: Generator) -> Generator:
+    """A contiguous copy with torch's own PReLUs."""
+    copied = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
+    for parent in list(copied.modules()):
+        for name, act in parent.named_children():
+            if isinstance(act, PReLU):
+                plain = nn.PReLU(act.num_parameters)
+                plain.weight = act.weight
+                setattr(parent, name, plain)
+    return copied
+
+
 class TextbookTraining:
     """Updates as tutorials write them. The networks given are copied.
 
@@ -53,7 +66,7 @@ class TextbookTraining:
         discriminator: Discriminator | None = None,
         perceptual: PerceptualLoss | None = None,
     ) -> None:
-        self.generator = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
+        self.generator = with_torch_activations(generator)
         self.generator_adam = Adam(self.generator.parameters(), lr=1e-4)
         self.networks: list[nn.Module] = [self.generator]
         if discriminator is not None and perceptual is not None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srgan_lit.networks.prelu import PReLU, prelu
 from srgan_lit.networks.winograd import Conv3x3
 
 SCALES = (2, 4, 8)
@@ -24,7 +25,7 @@ class ResidualBlock(nn.Module):
         # No bias before a BatchNorm: its mean subtraction would cancel it.
         self.conv1 = nn.Conv2d(features, features, 3, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(features)
-        self.act = nn.PReLU(prelu_width)
+        self.act = PReLU(prelu_width)
         self.conv2 = nn.Conv2d(features, features, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(features)
 
@@ -40,7 +41,7 @@ class UpsampleStage(nn.Module):
         super().__init__()
         self.conv = Conv3x3(features, 4 * features)
         self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.PReLU(prelu_width)
+        self.act = PReLU(prelu_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` at twice the size."""
@@ -50,7 +51,7 @@ class UpsampleStage(nn.Module):
     def unshuffled(self, x: Tensor) -> Tensor:
         """Return (B, 4C, h, w), whose PixelShuffle is ``forward(x)``: the activation looks at one value alone."""
         slopes = self.act.weight
-        return F.prelu(self.conv(x), slopes if slopes.numel() == 1 else slopes.repeat_interleave(4))
+        return prelu(self.conv(x), slopes if slopes.numel() == 1 else slopes.repeat_interleave(4))
 
 
 def shuffled(x: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class Generator(nn.Module):
         self.blocks, self.features, self.scale = blocks, features, scale
         self.tail_kernel, self.prelu_width = tail_kernel, prelu_width
 
-        self.head = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), nn.PReLU(prelu_width))
+        self.head = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), PReLU(prelu_width))
         self.trunk = nn.Sequential(*(ResidualBlock(features, prelu_width=prelu_width) for _ in range(blocks)))
         self.trunk_conv = nn.Conv2d(features, features, 3, padding=1, bias=False)
         self.trunk_norm = nn.BatchNorm2d(features)
