@@ -16,7 +16,7 @@ from srgan_lit.losses import adversarial, pixel, terms
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import bicubic
+from srgan_lit.pictures import bicubic, bicubic_tensors
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +220,15 @@ def test_the_lr_loss_sees_a_shift_of_colour_and_no_texture():
     small = [np.stack([bicubic.shrink(one, 4) for one in picture]).astype(float) / 255 for picture in pixels]
     given = (torch.from_numpy(picture).permute(0, 3, 1, 2).float() / 255 for picture in pixels)
     assert pixel.lr_loss(*given, 4).item() == pytest.approx(((small[0] - small[1]) ** 2).mean(), rel=1e-2)
+
+
+def test_the_lr_loss_learns_after_a_validation_has_shrunk_pictures():
+    bicubic_tensors._kernel.cache_clear()
+    with torch.inference_mode():
+        bicubic_tensors.shrink(torch.rand(1, 3, 32, 32), 4)
+    sr = torch.rand(1, 3, 32, 32, requires_grad=True)
+    pixel.lr_loss(sr, torch.rand(1, 3, 32, 32), 4).backward()
+    assert sr.grad.abs().sum() > 0
 
 
 def test_the_lr_loss_is_not_rounded_in_mixed_precision():
