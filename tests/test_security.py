@@ -6,11 +6,11 @@ import importlib.machinery
 import re
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
-
+ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from conftest import ROOT
 from srgan_lit.pictures import bicubic, rgb8
 
-DATA = Path(os.environ.get("SRGAN_LIT_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("SRGAN_LIT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
 def keys_cubic(x):
