@@ -145,6 +145,15 @@ def test_a_start_as_interpolation_learns_in_every_weight():
         interpolation_(Generator(blocks=1, features=2))
 
 
+def test_a_generator_learns_after_its_first_picture_was_enlarged_in_inference_mode():
+    srresnet._taps.cache_clear()
+    generator = Generator(blocks=1, features=8)
+    with torch.inference_mode():
+        generator(torch.rand(1, 3, 8, 8))
+    generator(torch.rand(1, 3, 8, 8)).mean().backward()
+    assert all(weight.grad is not None for weight in generator.parameters())
+
+
 def test_folding_batchnorm_computes_the_same():
     generator = randomised(Generator(blocks=3, features=8))
     lr = torch.rand(1, 3, 12, 10)

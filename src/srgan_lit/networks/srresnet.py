@@ -96,6 +96,7 @@ def before_the_shuffle(weight: Tensor) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # what is first asked for in inference mode is learned through later
 def _taps(kernel: int) -> Tensor:
     """Which of the ``kernel``² taps each new one is; ``kernel``² for none."""
     radius = kernel // 2

@@ -27,6 +27,7 @@ _LEAST_INSIDE = 0.75
 
 
 @functools.cache
+@torch.inference_mode(False)
 def _transforms(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Of one side of a tile of the image (6, 6), of both sides of the weights (36, 9), and of one side back (4, 6)."""
     image, weight, back = np.zeros((6, 6)), np.zeros((6, 3)), np.zeros((4, 6))
@@ -36,8 +37,10 @@ def _transforms(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         weight[index] = point ** np.arange(3) / math.prod(point - other for other in others)
         back[:, index] = point ** np.arange(4)
     image[5], weight[5, 2], back[3, 5] = np.poly(_POINTS)[::-1], 1, 1  # the point at infinity
-    made = (torch.from_numpy(matrix).to(dtype) for matrix in (image, np.kron(weight, weight), back))
-    return next(made), next(made), next(made)
+    image_side, both_of_weight, back_side = (
+        torch.from_numpy(matrix).to(dtype) for matrix in (image, np.kron(weight, weight), back)
+    )
+    return image_side, both_of_weight, back_side
 
 
 def transform(weight: Tensor) -> Tensor:

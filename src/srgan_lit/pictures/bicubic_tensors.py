@@ -32,11 +32,11 @@ def _exact_products() -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)  # a validation may be the first to ask, and a loss the next
 def _kernel(scale: int) -> Tensor:
     """The 4 * scale weights with which ``scale`` shrinks, summing to 1; times ``scale`` they enlarge."""
     _, weights = bicubic.taps(16 * scale, 16)
-    with torch.inference_mode(False):  # a validation may be the first to ask, and a loss the next
-        return torch.tensor(weights[8], dtype=torch.float32)
+    return torch.tensor(weights[8], dtype=torch.float32)
 
 
 @functools.lru_cache(maxsize=8)
