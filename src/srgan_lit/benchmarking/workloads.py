@@ -148,6 +148,7 @@ def random_batch(settings: Settings) -> tuple[Tensor, Tensor]:
 
 
 Opponents = Mapping[str, textbook.TextbookTraining]
+_TRAININGS = {"textbook": textbook.TextbookTraining, "lean": lean.LeanTraining}
 
 
 def _training(name: str, ours: Steps, opponents: Opponents, update: str, settings: Settings) -> Workload:
@@ -192,7 +193,7 @@ def pretraining(settings: Settings) -> tuple[Steps, Opponents]:
     generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
     ours = Steps(generator=generator, phase=phase).prepare(settings.device)
-    return ours, {"textbook": textbook.TextbookTraining(generator), "lean": lean.LeanTraining(generator)}
+    return ours, {way: kind(generator) for way, kind in _TRAININGS.items()}
 
 
 def adversarial_training(settings: Settings) -> tuple[Steps, Opponents]:
@@ -207,8 +208,7 @@ def adversarial_training(settings: Settings) -> tuple[Steps, Opponents]:
     )
     ours = Steps(generator=generator, discriminator=discriminator, perceptual=perceptual, phase=phase)
     ours.prepare(settings.device)
-    kinds = {"textbook": textbook.TextbookTraining, "lean": lean.LeanTraining}
-    return ours, {way: kind(generator, discriminator, perceptual) for way, kind in kinds.items()}
+    return ours, {way: kind(generator, discriminator, perceptual) for way, kind in _TRAININGS.items()}
 
 
 def pretrain(settings: Settings) -> Iterator[Workload]:

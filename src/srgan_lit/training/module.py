@@ -251,8 +251,7 @@ class SRGANModule(L.LightningModule):
             self.update("discriminator", [self.discriminator_loss(sr.detach(), hr)])
             self.update("generator", [self.generator_loss(sr, hr)])
         else:  # a second forward: the graphs of all parts cannot wait for the discriminator's update
-            judged = (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts)
-            self.update("discriminator", judged, shares)
+            self.update("discriminator", (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts), shares)
             self.update("generator", (self.generator_loss(self.generator(lr), hr) for lr, hr in parts), shares)
         finite = self._finite
         assert finite is not None
