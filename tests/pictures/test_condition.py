@@ -41,6 +41,19 @@ def test_white_noise_is_measured_and_not_taken_for_blocks():
         assert 3.5 < found.noise < 6
         assert found.noise > clean.noise + 2
         assert found.block_step < 1
+        assert found.unevenness < 1.5 < clean.unevenness
+        assert 5 < found.colour_noise < 8
+        assert clean.colour_noise < 1
+
+
+def test_noise_that_the_channels_share_is_none_of_the_colours():
+    rng = np.random.default_rng(0)
+    for photo in PHOTOS:
+        grain = np.clip(photo + rng.normal(0, 8, (*photo.shape[:2], 1)), 0, 255).round().astype(np.uint8)
+        found = condition.measure(grain)
+        assert found.noise > 5
+        assert found.colour_noise < 1
+    assert condition.measure(grain[:, :, :1]).colour_noise == 0
 
 
 def test_depths_alpha_and_grey_of_one_picture_are_in_one_condition():
@@ -51,7 +64,8 @@ def test_depths_alpha_and_grey_of_one_picture_are_in_one_condition():
     for same in (deep, photo.astype(np.float32) / 255, alpha):
         found = condition.measure(same)
         assert found.block_step == pytest.approx(expected.block_step, rel=1e-3)
-        assert found.noise == pytest.approx(expected.noise, rel=1e-3, abs=1e-3)
+        for name in ("noise", "unevenness", "colour_noise"):
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-2, abs=1e-2)
     grey = np.asarray(Image.fromarray(photo).convert("L"))[:, :, None]
     assert condition.measure(grey).block_step == pytest.approx(expected.block_step, rel=0.1)
 
@@ -73,5 +87,7 @@ def test_of_a_large_picture_the_middle_counts():
 def test_any_picture_has_a_condition(pixels):
     found = condition.measure(pixels)
     assert found.noise >= 0
+    assert found.unevenness >= 1
+    assert found.colour_noise >= 0
     assert found.block_step >= 0
     assert found.block_ratio >= 1

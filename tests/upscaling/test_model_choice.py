@@ -25,8 +25,9 @@ def small(photo):
     return bicubic.shrink(bicubic.crop_to_multiple(photo, 4), 4)
 
 
-def noisy(pixels):
-    return np.clip(pixels + np.random.default_rng(0).normal(0, 10, pixels.shape), 0, 255).round().astype(np.uint8)
+def noisy(pixels, sigma=10, *, grey=False):
+    shape = (*pixels.shape[:2], 1 if grey else pixels.shape[2])
+    return np.clip(pixels + np.random.default_rng(0).normal(0, sigma, shape), 0, 255).round().astype(np.uint8)
 
 
 def jpeg(pixels, quality):
@@ -42,8 +43,21 @@ def test_blocks_and_noise_are_for_everyday_and_what_is_clean_is_not(photo):
         assert model_choice.for_pixels(jpeg(pixels, 96)).name == "srgan"
         blocks = model_choice.for_pixels(jpeg(pixels, 40))
         assert (blocks.name, blocks.why.split(",")[0]) == ("everyday", "JPEG blocks")
-        noise = model_choice.for_pixels(noisy(pixels))
-        assert (noise.name, noise.why[:8]) == ("everyday", "noise of")
+        for sigma in (6, 10):
+            noise = model_choice.for_pixels(noisy(pixels, sigma))
+            assert (noise.name, noise.why[:8]) == ("everyday", "noise of")
+        assert model_choice.for_pixels(noisy(pixels, 3)).name == "srgan"
+        grain = model_choice.for_pixels(noisy(pixels, 8, grey=True))
+        assert (grain.name, grain.why[:13]) == ("everyday", "grey noise of")
+        scan = noisy(np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None], 8)
+        assert model_choice.for_pixels(scan).name == "everyday"
+
+
+def test_texture_without_a_calm_place_is_not_taken_for_noise():
+    rng = np.random.default_rng(0)
+    strength = np.repeat(np.repeat(rng.uniform(8, 40, (10, 10)), 8, axis=0), 8, axis=1)
+    grass = np.array([70, 120, 50]) + (strength * rng.normal(0, 1, (80, 80)))[:, :, None]
+    assert model_choice.for_pixels(grass.clip(0, 255).round().astype(np.uint8)).name == "srgan"
 
 
 @pytest.fixture

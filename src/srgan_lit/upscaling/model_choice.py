@@ -16,7 +16,8 @@ CLEAN, TREATED = "srgan", "everyday"
 
 # MODELS.md has what was measured at and around these.
 BLOCK_STEP, BLOCK_RATIO = 3.0, 1.2
-NOISE = 4.5
+COLOUR_NOISE = 4.0
+NOISE, UNEVENNESS = 3.8, 1.5
 
 _NAMED = 3  # files of each model
 
@@ -51,8 +52,10 @@ def for_pixels(pixels: NDArray[Any]) -> Choice:
     measured = condition.measure(pixels)
     if measured.block_step > BLOCK_STEP and measured.block_ratio > BLOCK_RATIO:
         return Choice(name=TREATED, why=f"JPEG blocks, {measured.block_step:.1f} levels high")
-    if measured.noise > NOISE:
-        return Choice(name=TREATED, why=f"noise of {measured.noise:.1f} levels")
+    if measured.colour_noise > COLOUR_NOISE:
+        return Choice(name=TREATED, why=f"noise of {measured.colour_noise:.1f} levels")
+    if measured.noise > NOISE and measured.unevenness < UNEVENNESS:
+        return Choice(name=TREATED, why=f"grey noise of {measured.noise:.1f} levels")
     return Choice(name=CLEAN, why="neither JPEG blocks nor noise")
 
 
