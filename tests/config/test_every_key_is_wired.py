@@ -259,6 +259,13 @@ def test_the_module_is_what_the_keys_say(tmp_path):
     assert all(norm.training for norm in norms)
     frozen = module("phase=pretrain", "optimization.batchnorm=frozen")
     assert not any(norm.training for norm in frozen.modules() if isinstance(norm, torch.nn.BatchNorm2d))
+    judged = module("phase=adversarial", "optimization.batchnorm=frozen_generator")
+    training = {
+        name.split(".")[0]: norm.training
+        for name, norm in judged.named_modules()
+        if isinstance(norm, torch.nn.BatchNorm2d)
+    }
+    assert training == {"generator": False, "discriminator": True}
     assert module("phase=pretrain", "optimization.recalibrate=7").optimization.recalibrate == 7
 
 

@@ -125,6 +125,16 @@ def test_frozen_batchnorm_keeps_its_statistics_and_trains_the_rest(tmp_path):
     assert not any(torch.equal(weight, before[name]) for name, weight in module.generator.named_parameters())
 
 
+@pytest.mark.parametrize(("batchnorm", "kept"), [("batch", ""), ("frozen", "gd"), ("frozen_generator", "g")])
+def test_whose_statistics_are_frozen_in_the_adversarial_phase(tmp_path, batchnorm, kept):
+    module = make(plan(adversarial=2), batchnorm=batchnorm)
+    before = {"g": snapshot(module.generator), "d": snapshot(module.discriminator)}
+    fit(module, tmp_path)
+    for letter, network in (("g", module.generator), ("d", module.discriminator)):
+        unchanged = [torch.equal(buffer, before[letter][name]) for name, buffer in network.named_buffers()]
+        assert all(unchanged) if letter in kept else not any(unchanged)
+
+
 def test_recalibrated_statistics_are_those_of_the_batches(tmp_path):
     class Calibrating(Pictures):
         def calibration(self, number):

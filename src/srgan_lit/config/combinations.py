@@ -53,10 +53,10 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         raise UsageError(
             f"optimization.accumulate={optimization.accumulate} must divide data.batch_size={data.batch_size}"
         )
-    if optimization.batchnorm == "frozen" and config.init_from is None:
+    if optimization.batchnorm != "batch" and config.init_from is None:
         raise UsageError(
-            "optimization.batchnorm=frozen keeps the statistics that a generator comes with, but init_from is null; "
-            "set init_from=<a generator>, or optimization.batchnorm=batch"
+            f"optimization.batchnorm={optimization.batchnorm} keeps the statistics that a generator comes with, but "
+            "init_from is null; set init_from=<a generator>, or optimization.batchnorm=batch"
         )
     if phase.adversarial and data.crop < SMALLEST_JUDGED:
         raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")

@@ -189,7 +189,7 @@ class OptimizationConfig:
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_gradients: Positive | None = None
     accumulate: Count = 1
-    batchnorm: Literal["batch", "frozen"] = "batch"
+    batchnorm: Literal["batch", "frozen", "frozen_generator"] = "batch"
     recalibrate: Annotated[int, Field(ge=0)] = 0
 
 

@@ -154,8 +154,9 @@ class SRGANModule(L.LightningModule):
     def train(self, mode: bool = True) -> Self:
         """Like every module's, but frozen BatchNorm goes on using its running statistics."""
         super().train(mode)
-        if self.optimization.batchnorm == "frozen":
-            for norm in self.modules():
+        if self.optimization.batchnorm != "batch":
+            networks = self if self.optimization.batchnorm == "frozen" else self.generator
+            for norm in networks.modules():
                 if isinstance(norm, _BatchNorm):
                     norm.eval()
         return self
