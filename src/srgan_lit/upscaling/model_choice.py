@@ -15,9 +15,9 @@ AUTO = "auto"
 CLEAN, TREATED = "srgan", "everyday"
 
 # MODELS.md has what was measured at and around these.
-BLOCK_STEP, BLOCK_RATIO = 3.0, 1.2
-COLOUR_NOISE = 4.0
-NOISE, UNEVENNESS = 3.8, 1.5
+BLOCK_STEP, BLOCK_RATIO = 1.8, 1.1
+COLOUR_NOISE = 2.8
+NOISE, UNEVENNESS = 3.2, 1.4
 
 _NAMED = 3  # files of each model
 
