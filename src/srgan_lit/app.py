@@ -1,6 +1,7 @@
 """A local web page that enlarges pictures: ``python -m srgan_lit.app``."""
 
 import argparse
+import asyncio
 import contextlib
 import ipaddress
 import os
@@ -246,7 +247,11 @@ def run(arguments: argparse.Namespace) -> int:
                 limit_concurrency=connections.MOST,
                 timeout_graceful_shutdown=1,
             )
-            uvicorn.Server(config).run(sockets=[listener])
+            serving = uvicorn.Server(config).serve(sockets=[listener])
+            try:
+                asyncio.run(serving)
+            finally:
+                serving.close()  # where the signal came before it began, Python would warn that it never ran
         finally:
             ended = jobs.stop()
     if not ended:

@@ -1,13 +1,16 @@
 """The page as its users meet it: a real server process, asked over HTTP, and a real browser."""
 
+import asyncio
 import contextlib
 import functools
+import gc
 import io
 import json
 import re
 import socket
 import sys
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -632,3 +635,18 @@ def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any
     browser.close()
     browser.switch_to.window(browser.window_handles[0])
     until(lambda: not server.kept(), seconds=jobs.GONE_SECONDS * 0.8)  # after that it would be for want of being asked
+
+
+def test_a_signal_before_the_first_request_ends_it_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_coroutine: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert app.main(["--port", "0", "--model", "bicubic"]) == 0
+        gc.collect()
+    assert not [warning for warning in said if "never awaited" in str(warning.message)]
+    assert capfd.readouterr().err == ""
