@@ -436,6 +436,21 @@ def test_who_goes_away_while_sending_leaves_nothing(server: Server) -> None:
 # --- the command --------------------------------------------------------------------------------------------------
 
 
+def test_a_signal_before_the_first_request_ends_it_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_coroutine: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert app.main(["--port", "0", "--model", "bicubic"]) == 0
+        gc.collect()
+    assert not [warning for warning in said if "never awaited" in str(warning.message)]
+    assert capfd.readouterr().err == ""
+
+
 def test_what_cannot_be_served_is_said_in_one_line(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -635,18 +650,3 @@ def test_closing_the_page_cancels_what_it_waits_for(server: Server, browser: Any
     browser.close()
     browser.switch_to.window(browser.window_handles[0])
     until(lambda: not server.kept(), seconds=jobs.GONE_SECONDS * 0.8)  # after that it would be for want of being asked
-
-
-def test_a_signal_before_the_first_request_ends_it_without_a_word(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(_coroutine: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(asyncio, "run", interrupted)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        assert app.main(["--port", "0", "--model", "bicubic"]) == 0
-        gc.collect()
-    assert not [warning for warning in said if "never awaited" in str(warning.message)]
-    assert capfd.readouterr().err == ""
