@@ -62,6 +62,19 @@ scores: setup
 		--held-out $(TRAINED) --validation-share 0.03 --degradation bicubic everyday \
 		--lpips $(FEATURES)/squeezenet1_1_features.safetensors --out runs/held_out --overwrite --into docs/held_out.md
 
+# For whoever has a GPU: its tests, then how fast it is, all of it in one file to send back.
+gpu: setup
+	@$(BIN)/python -c 'import torch, sys; sys.exit(None if torch.cuda.is_available() else "make gpu: torch sees no GPU with CUDA")'
+	@{ \
+		OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/gpu -v || echo "FAILED: tests"; \
+		for precision in 32-true bf16-mixed; do for blocks in 5 16; do \
+			echo; $(BIN)/python -m srgan_lit.benchmark --only pretrain adversarial --device cuda --batch 16 \
+				--blocks $$blocks --precision $$precision || echo "FAILED: benchmark"; \
+		done; done; \
+		echo; $(BIN)/python -m srgan_lit.benchmark --only inference --device cuda || echo "FAILED: benchmark"; \
+	} 2>&1 | tee $(GPU_REPORT)
+	@echo "Everything is in $(GPU_REPORT)"; ! grep "^FAILED: " $(GPU_REPORT)
+
 # Run them and keep their outputs: minutes, since the second one trains.
 notebooks: setup
 	PYTHONPATH=tests $(BIN)/python -m helpers.notebooks
