@@ -102,6 +102,12 @@ def test_compiled_networks_learn_the_same(tmp_path, accelerator, on_processor, m
     compare(trained(tmp_path / "run", accelerator, f"compile={mode}"), on_processor[()], 0.05)
 
 
+@pytest.mark.parametrize("options", [[], OPTIONS], ids=["plain", "every option"])
+def test_recorded_iterations_learn_the_same(tmp_path, accelerator, on_processor, options, on_gpu_only):
+    curve = trained(tmp_path / "run", accelerator, "trainer.cuda_graph=true", *options)
+    compare(curve, on_processor[tuple(options)], 0.02)
+
+
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_the_host_waits_only_where_a_line_is_logged(tmp_path, accelerator, precision):
     if accelerator == "cpu" and precision == "16-mixed":

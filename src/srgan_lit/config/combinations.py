@@ -97,9 +97,25 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             "trainer.strategy=ddp waits for gradients of every weight at every update, and two networks take turns; "
             "take trainer.strategy=auto"
         )
+    if config.trainer.cuda_graph:
+        _check_cuda_graph(config)
     _check_launch(config)
     if config.trainer.devices > 1 or config.trainer.accelerator in ("gpu", "mps"):
         _check_devices(config)
+
+
+def _check_cuda_graph(config: TrainConfig) -> None:
+    """One process on a GPU with CUDA records its iterations, and nothing else does so at the same time."""
+    trainer = config.trainer
+    reasons = {
+        f"trainer.accelerator={trainer.accelerator} has no CUDA": trainer.accelerator in ("cpu", "mps"),
+        "there are several processes": trainer.devices * trainer.num_nodes > 1,
+        "float16's scalers are read by the host": trainer.precision == "16-mixed",
+        f"compile={str(config.compile).lower()} starts its operations in its own way": bool(config.compile),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UsageError(f"trainer.cuda_graph=true cannot be: {reason}; set trainer.cuda_graph=false")
 
 
 def _check_launch(config: TrainConfig) -> None:

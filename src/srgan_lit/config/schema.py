@@ -228,6 +228,7 @@ class TrainerConfig:
     deterministic: Literal[False, True, "warn"] = False
     tf32_convolutions: bool = True
     tf32_matmuls: bool = False
+    cuda_graph: bool = False
     limit_train_batches: Count | None = None
     limit_val_batches: Count | None = None
     profiler: Literal["simple", "advanced", "pytorch"] | None = None

@@ -100,6 +100,7 @@ def module(config: TrainConfig) -> SRGANModule:
         lpips=config.lpips,
         optimization=config.optimization,
         terms=parts.own_terms(phase),
+        cuda_graph=config.trainer.cuda_graph,
     )
     result.load_judges()  # a missing file must end the run now, not at the first validation
     features = result.perceptual and result.perceptual.features
@@ -111,6 +112,8 @@ def module(config: TrainConfig) -> SRGANModule:
         )
     if config.compile:
         _compile(result, config)
+    if config.trainer.cuda_graph and not torch.cuda.is_available():
+        log.warning("trainer.cuda_graph=true does nothing here: there is no GPU with CUDA")
     return result
 
 

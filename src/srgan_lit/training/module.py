@@ -12,7 +12,6 @@ from typing import Any, Literal, Self, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -30,11 +29,12 @@ from srgan_lit.losses.terms import Own, Update, weighted
 from srgan_lit.networks import architectures
 from srgan_lit.networks.discriminator import Discriminator, unrecorded
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.training import float16_scalers, recipe, schedules, updates
+from srgan_lit.training import float16_scalers, recipe, recorded_iterations, schedules, updates
 from srgan_lit.training.feature_loss import LPIPS, FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 from srgan_lit.training.images_per_second import Speed
 from srgan_lit.training.networks_apart import NetworksApart
+from srgan_lit.training.recorded_iterations import RecordedIterations
 from srgan_lit.training.schedules import scheduler
 from srgan_lit.training.whole_pictures import WholePictures, judged
 
@@ -66,6 +66,7 @@ class SRGANModule(L.LightningModule):
             ``hr``. Their own parameters are fixed and stay out of checkpoints and of DDP; give the terms to
             ``load_from_checkpoint`` again.
         lpips: a file with LPIPS's backbone, or the name of one, to score validation pictures with; None does not.
+        cuda_graph: record iterations and replay them, on a GPU with CUDA: see ``recorded_iterations``.
 
     Raises:
         pydantic.ValidationError: a setting is unknown or out of range.
@@ -95,6 +96,7 @@ class SRGANModule(L.LightningModule):
         optimization: OptimizationConfig | Mapping[str, Any] | None = None,
         terms: Mapping[str, Own] | None = None,
         lpips: str | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -134,6 +136,8 @@ class SRGANModule(L.LightningModule):
         self._whole_pictures = WholePictures(generator.scale)
         self.values: dict[str, Tensor] = {}  # of the iteration just done, for curves and progress bar
         self.read: dict[str, float] = {}  # ``values`` and skips as numbers, when they were last read
+        self.cuda_graph = cuda_graph
+        self._recorded: RecordedIterations | None = None  # of the running fit
         self._skips = updates.Skips()
         self._finite: Tensor | None = None  # whether every gradient of this iteration is, known to the device
         self._rates: dict[str, float] = {}  # learning rates of this iteration
@@ -238,17 +242,31 @@ class SRGANModule(L.LightningModule):
     # ------------------------------------------------------------------ training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One iteration, with the whole batch or with its parts one after another."""
+        """One iteration; what it did is in ``values``."""
+        lr, hr, phase = batch["lr"], batch["hr"], self.phase
+        self.values = self.iteration(lr, hr) if self._recorded is None else self._recorded(self._kind(), lr, hr)
+        if self._trainer is not None:
+            self._step_on(phase)
+            self._speed.count(len(lr) * self.trainer.world_size)
+            if self.row_is_due(self.global_step):
+                self.read_values()
+                self._log_row()
+
+    def iteration(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """All that an iteration does on the device, with the whole batch or with its parts one after another.
+
+        It reads nothing back and writes what it changes in place, so that it can be recorded and replayed
+        (``recorded_iterations``). Returns ``values``.
+        """
         self.values, self._finite = {}, None
         before = updates.Kept(self.generator, self.discriminator if self.phase == ADVERSARIAL else None)
         count = self.optimization.accumulate
-        parts = list(zip(batch["lr"].chunk(count), batch["hr"].chunk(count), strict=True))
-        shares = [len(hr) / len(batch["hr"]) for _, hr in parts]  # a batch may give fewer parts, or uneven ones
+        parts = list(zip(lr.chunk(count), hr.chunk(count), strict=True))
+        shares = [len(part) / len(hr) for _, part in parts]  # a batch may give fewer parts, or uneven ones
         if self.phase == PRETRAIN:
             self.update("pretrain", (self.pretrain_loss(self.generator(lr), hr) for lr, hr in parts), shares)
         elif len(parts) == 1:
-            hr = batch["hr"]
-            sr = self.generator(batch["lr"])  # the one forward, shared by both updates
+            sr = self.generator(lr)  # the one forward, shared by both updates
             self.update("discriminator", [self.discriminator_loss(sr.detach(), hr)])
             self.update("generator", [self.generator_loss(sr, hr)])
         else:  # a second forward: the graphs of all parts cannot wait for the discriminator's update
@@ -261,11 +279,24 @@ class SRGANModule(L.LightningModule):
         self._skips.count(spoilt, self._alarming())
         if self.ema is not None:
             updates.average(self.ema, self.generator, decay=self.optimization.ema, finite=finite)
-        if self._trainer is not None:
-            self._speed.count(len(batch["lr"]) * self.trainer.world_size)
-            if self.row_is_due(self.global_step):
-                self.read_values()
-                self._log_row()
+        return self.values
+
+    def _kind(self) -> tuple[str, bool, bool]:
+        """What the host decides of an iteration: its phase, and whether R1 is computed, and was before."""
+        config = self.plan.adversarial if self.phase == ADVERSARIAL else None
+        penalised = config is not None and config.r1 > 0 and self.global_step % config.r1_every == 0
+        return self.phase, penalised, self._r1 is not None
+
+    def _step_on(self, phase: str) -> None:
+        """Count the iteration of ``phase`` in ``global_step``, and step on the schedules of its optimizers."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        schedulers: Any = self.lr_schedulers()
+        every = schedulers if isinstance(schedulers, list) else [schedulers]
+        for name, schedule in zip(self._names, every, strict=True):
+            if (name == PRETRAIN) == (phase == PRETRAIN):
+                schedule.step()
 
     @property
     def skipped(self) -> int:
@@ -310,7 +341,9 @@ class SRGANModule(L.LightningModule):
             if self.global_step % config.r1_every == 0:
                 penalty = gradient_penalty.r1(self.discriminator, hr)
                 loss = loss + config.r1 * config.r1_every * penalty
-                self._r1 = penalty.detach()
+                if self._r1 is None:
+                    self._r1 = torch.zeros_like(penalty, requires_grad=False)
+                self._r1.copy_(penalty.detach())
             if self._r1 is not None:
                 values["r1"] = self._r1
         return loss, values
@@ -332,7 +365,7 @@ class SRGANModule(L.LightningModule):
         return total, {**parts, "total": total}
 
     def update(self, name: str, parts: Iterable[Minimised], shares: Sequence[float] = (1.0,)) -> None:
-        """One step of the optimizer ``name``, and of its schedule, down the gradient of the batch.
+        """One step of the optimizer ``name`` down the gradient of the batch.
 
         Args:
             name: ``pretrain``, ``generator`` or ``discriminator``.
@@ -341,9 +374,8 @@ class SRGANModule(L.LightningModule):
         """
         self._updating = name
         network = "discriminator" if name == "discriminator" else "generator"
-        index = self._names.index(name)
-        optimizers: Any = self.optimizers()
-        optimizer: LightningOptimizer = optimizers[index] if isinstance(optimizers, list) else optimizers
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        optimizer: Optimizer = optimizers[self._names.index(name)] if isinstance(optimizers, list) else optimizers
         if isinstance(self.trainer.precision_plugin, ScalerPerOptimizer):
             self.trainer.precision_plugin.use(name)
         optimizer.zero_grad()
@@ -357,13 +389,8 @@ class SRGANModule(L.LightningModule):
             with unsynchronised:
                 self.manual_backward(loss * share if share < 1 else loss)
             self.report(values, share)
-        if name == "discriminator":
-            # Through the precision plugin like the other, but past the counter of global_step.
-            strategy.optimizer_step(optimizer.optimizer, lambda: None)
-        else:
-            optimizer.step()
-        schedulers: Any = self.lr_schedulers()
-        (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
+        # Through the precision plugin, past Lightning's counter of updates: ``_step_on`` counts iterations.
+        strategy.optimizer_step(optimizer, lambda: None)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Measure the gradient, unscaled by now and the mean of all processes; clip it; skip a step that is not finite.
@@ -408,6 +435,8 @@ class SRGANModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Start the clock; where a checkpoint had done all phases, there is nothing to do."""
+        graphs = self.cuda_graph and recorded_iterations.possible(self.device)
+        self._recorded = RecordedIterations(self.iteration, self.trainer.optimizers) if graphs else None
         self._speed.start()
         self.trainer.should_stop |= self.global_step >= self.plan.iterations
 
@@ -418,6 +447,10 @@ class SRGANModule(L.LightningModule):
             self.ema.n_averaged.zero_()
         if self.row_is_due(self.global_step + 1):
             self._rates = self.learning_rates()  # before the schedules step on
+
+    def on_train_end(self) -> None:
+        """Let go of the recordings and of their memory."""
+        self._recorded = None
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         """End after the last phase."""

@@ -65,7 +65,7 @@ class Skips:
         if self._counted.device != spoilt.device:  # once: made there, since copying there would wait
             self._before, self._counted = self.total, torch.zeros(2, dtype=torch.int64, device=spoilt.device)
         total, in_a_row = self._counted.unbind()
-        self._counted = torch.stack([total + spoilt, (in_a_row + alarming) * spoilt])
+        self._counted.copy_(torch.stack([total + spoilt, (in_a_row + alarming) * spoilt]))
 
     @property
     def total(self) -> int:
