@@ -31,16 +31,18 @@ def _exact_products() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
+# Kept on the device that asks: copied to a GPU each time, they would hold up the host.
 @functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)  # a validation may be the first to ask, and a loss the next
-def _kernel(scale: int) -> Tensor:
+def _kernel(scale: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The 4 * scale weights with which ``scale`` shrinks, summing to 1; times ``scale`` they enlarge."""
     _, weights = bicubic.taps(16 * scale, 16)
-    return torch.tensor(weights[8], dtype=torch.float32)
+    return torch.tensor(weights[8], dtype=torch.float32).to(device, dtype)
 
 
 @functools.lru_cache(maxsize=8)
-def _inverse(scale: int) -> Tensor:
+@torch.inference_mode(False)
+def _inverse(scale: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The short filter that undoes, nearly, what enlarging and then shrinking does to an image."""
     points, middle = 33, 16
     impulse = torch.zeros(1, 1, points, 1)
@@ -48,13 +50,13 @@ def _inverse(scale: int) -> Tensor:
     response = _along_rows(_along_rows(impulse, scale, enlarge=True), scale, enlarge=False).flatten()
     spectrum = torch.fft.fft(torch.roll(response, -middle)).real
     inverse = torch.roll(torch.fft.ifft(1 / spectrum).real, middle)[middle - _SHARPEN : middle + _SHARPEN + 1]
-    return inverse / inverse.sum()
+    return (inverse / inverse.sum()).to(device, dtype)
 
 
 @_exact_products()
 def _along_rows(image: Tensor, scale: int, *, enlarge: bool) -> Tensor:
     """Resize the second last axis of (B, C, h, w)."""
-    kernel = _kernel(scale).to(image).view(1, 1, -1, 1)
+    kernel = _kernel(scale, image.device, image.dtype).view(1, 1, -1, 1)
     batch, channels, height, width = image.shape
     image = image.reshape(batch * channels, 1, height, width)
     if enlarge:
@@ -101,7 +103,7 @@ def match_input(sr: Tensor, lr: Tensor, scale: int, *, levels: int | None) -> Te
     Iterated back-projection (Irani and Peleg 1991): what the shrunk result lacks is enlarged and added. With
     ``levels`` the last steps see the result as it will be rounded in a file, and the rounding of the shrinking.
     """
-    inverse = _inverse(scale).to(lr)
+    inverse = _inverse(scale, lr.device, lr.dtype)
     for step in range(_STEPS + _ROUNDED_STEPS):
         if levels is not None and step >= _STEPS:
             sr = (sr * levels).round_() / levels
