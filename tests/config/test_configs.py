@@ -103,6 +103,8 @@ REFUSED = {
     ("modle.blocks=5",): "Did you mean model.blocks?",
     ("learning_rate=1e-3",): "Did you mean phase.pretrain.learning_rate?",
     ("+data.foo=3",): "no such key: data.foo",
+    ("experiment=photo_srresnet", "data.root=.", "+phase.foo=3"): "no such key: phase.foo",
+    ("experiment=photo_srgan", "data.root=.", "+phase.foo=3"): "no such key: phase.foo",
     ("experiment=srgn",): "Did you mean srgan?",
     ("data=foldr",): "Did you mean folder?",
     ("model.blocks=many",): "model.blocks=many: input should be a valid integer",

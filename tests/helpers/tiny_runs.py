@@ -46,10 +46,11 @@ def rows(run_dir):
         return list(csv.DictReader(opened))
 
 
-def start(arguments, **environment):
+def start(arguments, *, own_group=False, **environment):
     return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
-    )
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
+        start_new_session=own_group,
+    )  # fmt: skip
 
 
 def wait_for(process, run_dir, step):
@@ -66,10 +67,10 @@ def wait_for(process, run_dir, step):
     until(reached, every=0.05)
 
 
-def signal_at(process, run_dir, step, signum):
+def signal_at(process, run_dir, step, signum, *, whole_group=False):
     """Send ``signum`` as soon as the curve has reached ``step``; return the end of it all: stdout and stderr."""
     wait_for(process, run_dir, step)
-    os.kill(process.pid, signum)
+    (os.killpg if whole_group else os.kill)(process.pid, signum)
     return process.communicate(timeout=HANGS_SECONDS)
 
 

@@ -1,5 +1,6 @@
 """What a GPU or NCCL would refuse and a processor lets pass, held against doubles that refuse it."""
 
+import contextlib
 import functools
 from types import SimpleNamespace
 
@@ -9,17 +10,22 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from helpers.configurations import tiny
 from helpers.device_doubles import OnMPS, TwoProcesses
+from helpers.operations import NoWaiting
 from helpers.tiny_training import Pictures, fit, make, plan
 from srgan_lit.benchmarking import workloads
+from srgan_lit.config.shipped import term_weights
 from srgan_lit.data.samples import WholePairs
 from srgan_lit.evaluation import columns, metrics, scoring
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.generator_file import load_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
+from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks.srresnet import Generator
 from srgan_lit.networks.vgg import VGGFeatures
 from srgan_lit.pictures import bicubic_tensors
 from srgan_lit.pictures.rgb8 import Pair
@@ -57,11 +63,44 @@ def test_the_feature_loss_goes_where_the_networks_go():
 
 def test_the_benchmark_trains_wholly_on_its_device():
     settings = workloads.Settings(device=torch.device("meta"), blocks=1, batch=1, side=16, tile=8)
-    for steps in (workloads.pretraining(settings)[0], workloads.adversarial_training(settings)[0]):
-        tensors = [*steps.parameters(), *steps.buffers()]
-        if steps.perceptual is not None:
-            tensors += [*steps.perceptual.parameters(), *steps.perceptual.buffers()]
+    for steps, opponents in (workloads.pretraining(settings), workloads.adversarial_training(settings)):
+        networks = [steps, *[network for opponent in opponents.values() for network in opponent.networks]]
+        networks += [steps.perceptual] if steps.perceptual is not None else []
+        tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
         assert {tensor.device.type for tensor in (*tensors, torch.empty(0, device=steps.device))} == {"meta"}
+
+
+class OneDevice(NoWaiting):
+    """Refuses, besides waiting, operations on tensors of two devices."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        given = [each for each in tree_leaves((args, kwargs)) if torch.is_tensor(each) and each.dim()]
+        assert len({each.device.type for each in given}) < 2, function
+        return super().__torch_dispatch__(function, types, args, kwargs)
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "spectral"])
+@pytest.mark.parametrize("game", ["standard", "relativistic", "least_squares", "hinge"])
+def test_an_iteration_with_every_term_copies_nothing_to_the_device(monkeypatch, game, normalisation):
+    autocast = torch.autocast  # there is none for "meta"
+    monkeypatch.setattr(
+        torch, "autocast", lambda kind, **also: contextlib.nullcontext() if kind == "meta" else autocast(kind, **also)
+    )
+    weights = dict.fromkeys(term_weights(), 1.0)
+    steps = workloads.Steps(
+        generator=Generator(blocks=1, features=8),
+        discriminator=Discriminator(crop=32, normalisation=normalisation),
+        perceptual=PerceptualLoss(vgg_features(weights="random"), {"2_2": 1.0, "5_4": 1.0}),
+        phase=plan(adversarial=2, loss=game, r1=1.0, r1_every=1, weights=weights),
+        optimization={"ema": 0.9, "clip_gradients": 1.0},
+    ).prepare(torch.device("meta"))
+    for optimizer in steps._by_name.values():
+        optimizer.step = lambda: None  # fused Adam knows no "meta"
+    batch = {name: torch.empty(2, 3, side, side, device="meta") for name, side in (("lr", 8), ("hr", 32))}
+    steps.training_step(batch, 0)  # what is made once is made here
+    with OneDevice():
+        steps.training_step(batch, 1)
+    assert set(weights) <= set(steps.values)
 
 
 def test_a_dry_run_reads_the_memory_of_the_device_that_it_ran_on(tmp_path, monkeypatch, caplog):

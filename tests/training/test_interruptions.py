@@ -46,6 +46,16 @@ def test_a_stopped_run_is_saved_and_says_how_to_go_on(whole, tmp_path, signum):
     assert_same_run(run_dir, whole[0])
 
 
+def test_a_sigterm_to_the_whole_group_leaves_the_workers_to_the_training(tmp_path):
+    """As SLURM, containers and ``timeout`` send it."""
+    run_dir = tmp_path / "run"
+    process = start(command(run_dir, *BOTH, "checkpoint_every=1000", "data.workers=2"), own_group=True)
+    _, stderr = signal_at(process, run_dir, 3, signal.SIGTERM, whole_group=True)
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    assert "stopped by SIGTERM after iteration" in stderr.splitlines()[-1]
+    assert (run_dir / "checkpoints" / "last.ckpt").is_file()
+
+
 def test_a_job_of_slurm_is_requeued_and_goes_on(whole, tmp_path):
     run_dir, asked = tmp_path / "run", tmp_path / "asked"
     scontrol = tmp_path / "bin" / "scontrol"

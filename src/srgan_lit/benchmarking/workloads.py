@@ -202,7 +202,7 @@ def adversarial_training(settings: Settings) -> tuple[Steps, Opponents]:
         network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
     )
-    perceptual = PerceptualLoss(vgg_features(weights="random"))
+    perceptual = PerceptualLoss(vgg_features(weights="random")).to(settings.device)
     phase = PhaseConfig(
         name="adversarial", adversarial=AdversarialConfig(iterations=1), weights=dict(shipped.term_weights())
     )

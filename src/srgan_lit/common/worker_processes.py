@@ -54,6 +54,14 @@ def over(
         pool.shutdown(cancel_futures=True)
 
 
+def leave_ending_to_parent(_number: int = 0) -> None:
+    """In a worker of a loader: a SIGTERM to the whole group (SLURM's, a container's) is the parent's to answer.
+
+    It saves and ends its workers. One that died before it would be taken for a fault, and nothing would be saved.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -64,9 +64,8 @@ def configuration(cfg: "DictConfig") -> "TrainConfig":
 
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
-    running = {"pretrain": ["pretrain"], "adversarial": ["adversarial", "weights", "terms"]}.get(
-        values["phase"]["name"]
+    idle = {"pretrain": ("adversarial", "weights", "terms"), "adversarial": ("pretrain",)}.get(
+        values["phase"]["name"], ()
     )
-    if running is not None:
-        values["phase"] = {key: value for key, value in values["phase"].items() if key in ["name", *running]}
+    values["phase"] = {key: value for key, value in values["phase"].items() if key not in idle}
     return TypeAdapter(TrainConfig).validate_python(values)

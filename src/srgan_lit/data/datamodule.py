@@ -11,6 +11,7 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from pydantic import TypeAdapter
 from torch.utils.data import DataLoader, DistributedSampler
 
+from srgan_lit.common import worker_processes
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
@@ -159,6 +160,7 @@ class SRDataModule(lightning.LightningDataModule):
             batch_size=None,  # a request of the sampler is a whole batch
             sampler=sampler,
             num_workers=self.config.workers,
+            worker_init_fn=worker_processes.leave_ending_to_parent,
             pin_memory=self._on_gpu(),
         )
 
