@@ -332,6 +332,7 @@ WIRED = {
         ),
         REACHES,
     ),
+    "trainer.cuda_graph": "training/test_recorded_iterations.py::test_the_key_reaches_the_module_and_leaves_no_trace",
     "trainer.strategy": f"{OPTIONS}test_the_strategy_is_that_of_the_key",
     **dict.fromkeys(
         ("callbacks", "logger.extra"),

@@ -89,7 +89,7 @@ def test_what_waits_for_the_device_is_refused_with_what_to_type(tmp_path, record
         fit(module, tmp_path)
 
 
-def test_the_key_reaches_the_module_and_a_checkpoint_has_no_trace_of_it(tmp_path, recording):
+def test_the_key_reaches_the_module_and_leaves_no_trace(tmp_path, recording):
     for name, graph in (("plain", False), ("recorded", True)):
         run.train(tiny(tmp_path / name, "trainer.accelerator=auto", f"trainer.cuda_graph={graph}"))
         assert bool(recording) is graph

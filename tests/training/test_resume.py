@@ -99,7 +99,8 @@ ANOTHER = {
     "optimization.batchnorm": "frozen", "optimization.recalibrate": 2, "trainer.accelerator": "auto",
     "trainer.devices": 2, "trainer.num_nodes": 2, "trainer.precision": "bf16-mixed", "trainer.sync_batchnorm": True,
     "trainer.strategy": "ddp", "trainer.deterministic": True, "trainer.tf32_convolutions": False,
-    "trainer.tf32_matmuls": True, "trainer.limit_train_batches": 3, "trainer.limit_val_batches": 1,
+    "trainer.tf32_matmuls": True, "trainer.cuda_graph": True, "trainer.limit_train_batches": 3,
+    "trainer.limit_val_batches": 1,
     "trainer.profiler": "simple", "logger.group": "another", "logger.job_type": "another", "logger.tags": "[another]",
     "logger.name": "tensorboard", "logger.project": "another", "logger.entity": "another", "validate_every": 7,
     "checkpoint_every": 7, "log_every": 7, "objective": "perceptual", "compile": True, "accept_changed_pictures": True,
@@ -111,6 +112,7 @@ ANOTHER = {
 ELSEWHERE = {
     "phase.adversarial.r1_every": "phase.adversarial.r1 is 0",
     "trainer.num_nodes": "torch.distributed.run",
+    "trainer.cuda_graph": "trainer.accelerator=cpu has no CUDA",
     "trainer.sync_batchnorm": "there is one process",
     "trainer.strategy": "there is one process",
     "perceptual.layers": "so perceptual.layer=",  # which must be null then
