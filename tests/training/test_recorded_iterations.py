@@ -89,6 +89,15 @@ def test_what_waits_for_the_device_is_refused_with_what_to_type(tmp_path, record
         fit(module, tmp_path)
 
 
+def test_too_little_memory_is_no_fault_of_the_recording(tmp_path, recording, monkeypatch):
+    def record(run, stream):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(recorded_iterations, "record", record)
+    with pytest.raises(torch.OutOfMemoryError):
+        trained(tmp_path, plan(pretrain=6), cuda_graph=True)
+
+
 def test_the_key_reaches_the_module_and_leaves_no_trace(tmp_path, recording):
     for name, graph in (("plain", False), ("recorded", True)):
         run.train(tiny(tmp_path / name, "trainer.accelerator=auto", f"trainer.cuda_graph={graph}"))

@@ -7,6 +7,7 @@ there is a recording for each ``kind`` of iteration.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +25,12 @@ Iteration = Callable[[Tensor, Tensor], Values]
 REHEARSALS = 3
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Recording:
-    rehearsed: int = 0
-    lr: Tensor | None = None
-    hr: Tensor | None = None
-    replay: Callable[[], None] | None = None
-    values: Values | None = None
+    lr: Tensor
+    hr: Tensor
+    values: Values
+    replay: Callable[[], None]
 
 
 class RecordedIterations:
@@ -45,6 +45,7 @@ class RecordedIterations:
         self._iteration = iteration
         self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._rates: list[Tensor] = []
+        self._rehearsed: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, _Recording] = {}
         self._stream: Any = None
 
@@ -54,16 +55,13 @@ class RecordedIterations:
         Raises:
             SRGANError: it cannot be recorded, for example because a term of the user's own waits for the device.
         """
-        recording = self._recordings.setdefault((kind, lr.shape, hr.shape), _Recording())
-        if recording.rehearsed < REHEARSALS:
-            recording.rehearsed += 1
+        kind = (kind, lr.shape, hr.shape)
+        if self._rehearsed[kind] < REHEARSALS:
+            self._rehearsed[kind] += 1
             return self._rehearse(lr, hr)
-        if recording.replay is None:
-            self._record(recording, lr, hr)
-        assert recording.lr is not None
-        assert recording.hr is not None
-        assert recording.replay is not None
-        assert recording.values is not None
+        if kind not in self._recordings:
+            self._recordings[kind] = self._record(lr, hr)
+        recording = self._recordings[kind]
         recording.lr.copy_(lr)
         recording.hr.copy_(hr)
         for rate, group in zip(self._rates, self._groups, strict=True):
@@ -82,14 +80,16 @@ class RecordedIterations:
         torch.cuda.current_stream(lr.device).wait_stream(self._stream)
         return values
 
-    def _record(self, recording: _Recording, lr: Tensor, hr: Tensor) -> None:
+    def _record(self, lr: Tensor, hr: Tensor) -> _Recording:
         if not self._rates:
             self._rates = [torch.zeros((), device=lr.device) for _ in self._groups]
-        recording.lr, recording.hr = torch.empty_like(lr), torch.empty_like(hr)
-        crops = recording.lr, recording.hr
+        lr, hr = torch.empty_like(lr), torch.empty_like(hr)
         try:
             with self._rates_on_device():
-                recording.values, recording.replay = record(lambda: self._iteration(*crops), self._stream)
+                values, replay = record(lambda: self._iteration(lr, hr), self._stream)
+            return _Recording(lr=lr, hr=hr, values=values, replay=replay)
+        except torch.OutOfMemoryError:
+            raise  # which says by itself what to do
         except RuntimeError as error:
             said = " ".join(str(error).splitlines()[:1])
             raise SRGANError(
