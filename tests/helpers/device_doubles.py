@@ -39,10 +39,9 @@ class TwoProcesses(SingleDeviceStrategy):
     NCCL exchanges tensors on GPUs only, and nothing once the strategy is torn down; gloo would take both.
     """
 
-    world_size = 2
-
     def __init__(self, **options):
         super().__init__(device=torch.device("cpu"), **options)
+        self.world_size = 2
         self.exchanges, self.running = 0, True
 
     def _exchange(self, result):

@@ -5,6 +5,7 @@ import torch
 
 from helpers import tape
 from helpers.configurations import tiny
+from helpers.device_doubles import TwoProcesses
 from helpers.tiny_runs import rows
 from helpers.tiny_training import Pictures, fit, make, plan, snapshot
 from srgan_lit.common.errors import SRGANError, UsageError
@@ -116,6 +117,13 @@ def test_the_key_reaches_the_module_and_leaves_no_trace(tmp_path, recording):
 def test_what_it_does_not_go_with_is_refused(tmp_path, also):
     with pytest.raises(UsageError, match=r"trainer\.(cuda_graph|precision)"):
         combinations.check(tiny(tmp_path / "run", "trainer.accelerator=auto", "trainer.cuda_graph=true", also))
+
+
+def test_several_processes_in_a_trainer_of_ones_own_are_refused(tmp_path, recording):
+    module = make(plan(pretrain=6))
+    module.cuda_graph = True
+    with pytest.raises(UsageError, match="cuda_graph=True is for one process"):
+        fit(module, tmp_path, strategy=TwoProcesses())
 
 
 def test_without_a_gpu_it_says_so_and_trains(tmp_path, caplog):

@@ -434,7 +434,14 @@ class SRGANModule(L.LightningModule):
     # ------------------------------------------------------------------ curves, and the end
 
     def on_train_start(self) -> None:
-        """Start the clock; where a checkpoint had done all phases, there is nothing to do."""
+        """Start the clock; where a checkpoint had done all phases, there is nothing to do.
+
+        Raises:
+            UsageError: iterations are to be recorded, and they exchange gradients or scale losses for float16.
+        """
+        scales = isinstance(self.trainer.precision_plugin, ScalerPerOptimizer)
+        if self.cuda_graph and (self.trainer.world_size > 1 or scales):
+            raise UsageError("cuda_graph=True is for one process, and not for 16-mixed; leave it out")
         graphs = self.cuda_graph and recorded_iterations.possible(self.device)
         self._recorded = RecordedIterations(self.iteration, self.trainer.optimizers) if graphs else None
         self._speed.start()
