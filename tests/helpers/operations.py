@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _ALLOCATE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach"}
-_WAIT = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh"}  # the last: torch.tensor(number)
+WAIT = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh"}  # the last: torch.tensor(number)
 
 
 class Launched(TorchDispatchMode):
@@ -30,7 +30,7 @@ class NoWaiting(TorchDispatchMode):
         kwargs = kwargs or {}
         name = function._schema.name.removeprefix("aten::")
         moved = name == "_to_copy" and kwargs.get("device") not in (None, args[0].device)
-        if name in _WAIT or moved:
+        if name in WAIT or moved:
             raise AssertionError(f"the host waits for the device: {name}")
         return function(*args, **kwargs)
 

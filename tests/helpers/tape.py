@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_WAIT = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh"}
+from helpers.operations import WAIT
 
 
 class _Tape(TorchDispatchMode):
@@ -17,7 +17,7 @@ class _Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function._schema.name.removeprefix("aten::") in _WAIT:
+        if function._schema.name.removeprefix("aten::") in WAIT:
             raise RuntimeError(f"operation not permitted when stream is capturing: {function}")
         # BatchNorm's forward updates its statistics, which its schema does not say.
         if function._schema.is_mutable or "batch_norm" in function._schema.name:

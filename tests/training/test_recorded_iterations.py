@@ -112,11 +112,19 @@ def test_the_key_reaches_the_module_and_leaves_no_trace(tmp_path, recording):
 
 
 @pytest.mark.parametrize(
-    "also", ["trainer.accelerator=cpu", "compile=true", "trainer.devices=2", "trainer.precision=16-mixed"]
+    ("also", "reason"),
+    [
+        ("trainer.accelerator=cpu", "trainer.accelerator=cpu has no CUDA"),
+        ("compile=true", "compile=true starts its operations in its own way"),
+        ("trainer.devices=2", "there are several processes"),
+        ("trainer.precision=16-mixed", "float16's scalers are read by the host"),
+    ],
 )
-def test_what_it_does_not_go_with_is_refused(tmp_path, also):
-    with pytest.raises(UsageError, match=r"trainer\.(cuda_graph|precision)"):
-        combinations.check(tiny(tmp_path / "run", "trainer.accelerator=auto", "trainer.cuda_graph=true", also))
+def test_what_it_does_not_go_with_is_refused(tmp_path, monkeypatch, also, reason):
+    monkeypatch.setattr(combinations, "_cuda_devices", lambda: 2)
+    config = tiny(tmp_path / "run", "trainer.accelerator=auto", "trainer.cuda_graph=true", also)
+    with pytest.raises(UsageError, match=f"^trainer.cuda_graph=true cannot be: {reason}; set trainer.cuda_graph=false"):
+        combinations.check(config)
 
 
 def test_several_processes_in_a_trainer_of_ones_own_are_refused(tmp_path, recording):

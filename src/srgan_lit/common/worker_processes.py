@@ -54,7 +54,7 @@ def over(
         pool.shutdown(cancel_futures=True)
 
 
-def leave_ending_to_parent(_number: int = 0) -> None:
+def leave_ending_to_parent(_number: int) -> None:
     """In a worker of a loader: a SIGTERM to the whole group (SLURM's, a container's) is the parent's to answer.
 
     It saves and ends its workers. One that died before it would be taken for a fault, and nothing would be saved.

@@ -292,9 +292,8 @@ class SRGANModule(L.LightningModule):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
-        schedulers: Any = self.lr_schedulers()
-        every = schedulers if isinstance(schedulers, list) else [schedulers]
-        for name, schedule in zip(self._names, every, strict=True):
+        for name, config in zip(self._names, self.trainer.lr_scheduler_configs, strict=True):
+            schedule: Any = config.scheduler
             if (name == PRETRAIN) == (phase == PRETRAIN):
                 schedule.step()
 
@@ -374,8 +373,7 @@ class SRGANModule(L.LightningModule):
         """
         self._updating = name
         network = "discriminator" if name == "discriminator" else "generator"
-        optimizers: Any = self.optimizers(use_pl_optimizer=False)
-        optimizer: Optimizer = optimizers[self._names.index(name)] if isinstance(optimizers, list) else optimizers
+        optimizer = self.trainer.optimizers[self._names.index(name)]
         if isinstance(self.trainer.precision_plugin, ScalerPerOptimizer):
             self.trainer.precision_plugin.use(name)
         optimizer.zero_grad()
@@ -424,9 +422,8 @@ class SRGANModule(L.LightningModule):
 
     def learning_rates(self) -> dict[str, float]:
         """Learning rates of the running phase, by network."""
-        optimizers: Any = self.optimizers(use_pl_optimizer=False)
-        every: list[Optimizer] = optimizers if isinstance(optimizers, list) else [optimizers]
-        rates = {name: float(each.param_groups[0]["lr"]) for name, each in zip(self._names, every, strict=True)}
+        optimizers = zip(self._names, self.trainer.optimizers, strict=True)
+        rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers}
         if self.phase == PRETRAIN:
             return {"generator": rates["pretrain"]}
         return {name: rates[name] for name in ("generator", "discriminator")}
