@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from helpers.tiny_runs import BOTH, PRETRAIN, command, rows, tensors_close, tensors_equal, train
+from helpers.tiny_runs import BOTH, PRETRAIN, command, rows, run, tensors_close, tensors_equal, train
 from srgan_lit.model_files.generator_file import load_generator, read_metadata
 
 
@@ -34,6 +34,15 @@ def test_equal_runs_in_other_folders_write_the_same_files(whole, tmp_path):
     train(tmp_path / "elsewhere", *BOTH, f"data.cache={tmp_path / 'cache'}")
     for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
         assert (tmp_path / "elsewhere" / name).read_bytes() == (whole[0] / name).read_bytes(), name
+
+
+def test_equal_runs_with_several_threads_write_the_same_files(tmp_path):
+    for name in ("one", "other"):
+        result = run(command(tmp_path / name, *BOTH, "model.features=32"), OMP_NUM_THREADS="4")
+        assert result.returncode == 0, result.stderr
+    assert rows(tmp_path / "one")[-1]["step"] == "12"
+    for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
 
 
 def test_files_of_a_run_have_ordinary_permissions(whole):

@@ -4,7 +4,6 @@ No losses, no files, no clamping. Images are RGB in [0, 1]; the output is unclam
 the gradient where it overshoots. Code that writes or scores it clamps.
 """
 
-import functools
 import math
 
 import torch
@@ -89,25 +88,14 @@ def before_the_shuffle(weight: Tensor) -> Tensor:
     (p + d - k//2) // 2 and phase (p + d - k//2) % 2 at half the resolution. Zero padding stays zero padding.
     """
     outputs, inputs, kernel, _ = weight.shape
-    taps = _taps(kernel).to(weight.device)  # (4, 4, m, m), of the output's phase and the input's
-    padded = F.pad(weight.flatten(2), (0, 1))  # the last tap, 0, is where the old kernel does not reach
-    moved = padded[:, :, taps].permute(0, 2, 1, 3, 4, 5)
-    return moved.reshape(4 * outputs, 4 * inputs, *taps.shape[2:]).contiguous(memory_format=torch.channels_last)
-
-
-@functools.cache
-@torch.inference_mode(False)  # what is first asked for in inference mode is learned through later
-def _taps(kernel: int) -> Tensor:
-    """Which of the ``kernel``² taps each new one is; ``kernel``² for none."""
-    radius = kernel // 2
-    half = -(-radius // 2)
-    taps = torch.full((4, 4, 2 * half + 1, 2 * half + 1), kernel**2, device="cpu")
-    for phase in range(4):
-        for row in range(kernel):
-            for column in range(kernel):
-                y, x = phase // 2 + row - radius, phase % 2 + column - radius
-                taps[phase, 2 * (y % 2) + x % 2, y // 2 + half, x // 2 + half] = row * kernel + column
-    return taps
+    half = -(-(kernel // 2) // 2)
+    side = 2 * half + 1
+    first = 2 * half - kernel // 2  # where the old kernel begins in 2 · side pixels, for the output's phase 0
+    last = 2 * side - kernel - first
+    # Shifted copies, not an index: the gradient of an index is summed by threads in whichever order they come.
+    moved = [F.pad(weight, (first + x, last - x, first + y, last - y)) for y in range(2) for x in range(2)]
+    phases = torch.stack(moved, 1).reshape(outputs, 4, inputs, side, 2, side, 2).permute(0, 1, 2, 4, 6, 3, 5)
+    return phases.reshape(4 * outputs, 4 * inputs, side, side).contiguous(memory_format=torch.channels_last)
 
 
 class Generator(nn.Module):
