@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from srgan_lit.pictures import bicubic, rgb8
+from srgan_lit.pictures import bicubic, bicubic_bands, bicubic_tensors, rgb8
 
 DATA = Path(os.environ.get("SRGAN_LIT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -88,6 +89,21 @@ def test_what_cannot_be_resized_is_refused():
         bicubic.resize(np.zeros((4, 4)), 2, 2)
     with pytest.raises(ValueError, match="at least 1"):
         bicubic.shrink(np.zeros((3, 9), dtype=np.uint8), 4)
+
+
+@pytest.mark.parametrize("values", ["any", "black and white", "nearly white"])
+@pytest.mark.parametrize("white", [255, 65535])
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("resize", ["enlarge", "shrink"])
+def test_on_tensors_it_is_the_definition_to_the_last_bit(resize, scale, white, values):
+    random = np.random.default_rng(0).integers(0, white + 1, (96, 80, 3))
+    darker = {"any": random, "black and white": white * (random % 2), "nearly white": random % 2}[values]
+    picture = (white - darker).astype(np.uint8 if white == 255 else np.uint16)
+    size = tuple(side * scale if resize == "enlarge" else side // scale for side in picture.shape[:2])
+    expected = np.concatenate(list(bicubic_bands.resize([picture], picture.shape[:2], size)))  # in float64
+    image = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None] / white
+    found = getattr(bicubic_tensors, resize)(image, scale, levels=white)[0].permute(1, 2, 0) * white
+    assert np.array_equal(found.round().numpy().astype(picture.dtype), expected)
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14"])

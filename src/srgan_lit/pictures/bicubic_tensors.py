@@ -23,7 +23,7 @@ MATCH_REACH = (_STEPS + _ROUNDED_STEPS) * (2 + 2 + _SHARPEN)  # of match_input: 
 
 @contextlib.contextmanager
 def _exact_products() -> Iterator[None]:
-    """Without TF32, in which GPUs convolve by default: it has no room for the weights of x8, nor for 16-bit pixels."""
+    """Without TF32, in which GPUs convolve by default: it has no room for the weights of x8."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield
@@ -71,22 +71,37 @@ def _along_rows(image: Tensor, scale: int, *, enlarge: bool) -> Tensor:
 
 def _resize(image: Tensor, scale: int, levels: int | None, *, enlarge: bool) -> Tensor:
     if levels is not None:
-        image = image * levels  # whole numbers: the sums below are then exact, and so is their rounding
+        image = image * levels
         image = image.round_()
     for axis in (-2, -1):
-        image = _along_rows(image.transpose(-2, axis), scale, enlarge=enlarge).transpose(-2, axis)
-        if levels is not None:
-            image = (image + 0.5).floor_().clamp_(0, levels)
+        along = image.transpose(-2, axis)
+        along = _along_rows(along, scale, enlarge=enlarge) if levels is None else _rounded(along, scale, levels, enlarge)
+        image = along.transpose(-2, axis)
     return image if levels is None else image / levels
 
 
+def _rounded(image: Tensor, scale: int, levels: int, enlarge: bool) -> Tensor:
+    """``_along_rows`` of whole numbers up to ``levels``, rounded to such.
+
+    What is summed lies in -128 … 128: float32 then holds every sum exactly, in whichever order a device adds, and the
+    weights, which sum to 1, leave the middle where it is. Of 16 bits the high and low bytes are summed apart.
+    """
+    if levels <= 255:
+        return (_along_rows(image - 128, scale, enlarge=enlarge) + 128.5).floor_().clamp_(0, levels)
+    high = ((image + 128) / 256).floor_()
+    low = _along_rows(image - 256 * high, scale, enlarge=enlarge)
+    high = 256 * _along_rows(high - 128, scale, enlarge=enlarge)
+    whole = high.floor()
+    return (high - whole + low + 0.5).floor_().add_(whole).add_(128 * 256).clamp_(0, levels)
+
+
 def enlarge(image: Tensor, scale: int, *, levels: int | None = None) -> Tensor:
-    """Return (B, C, h, w) at ``scale`` times the size; with ``levels`` 255, ``bicubic.enlarge`` to the last bit.
+    """Return (B, C, h, w) at ``scale`` times the size; with ``levels``, bicubic's definition to the last bit.
 
     Args:
         image: any range; in [0, 1] where ``levels`` is given.
         scale: even.
-        levels: round after each axis to multiples of 1/levels, as a picture of that depth would be.
+        levels: 255 or 65535: round after each axis to multiples of 1/levels, as a picture of that depth is.
     """
     return _resize(image, scale, levels, enlarge=True)
 
