@@ -69,18 +69,7 @@ def _along_rows(image: Tensor, scale: int, *, enlarge: bool) -> Tensor:
     return image.reshape(batch, channels, *image.shape[-2:])
 
 
-def _resize(image: Tensor, scale: int, levels: int | None, *, enlarge: bool) -> Tensor:
-    if levels is not None:
-        image = image * levels
-        image = image.round_()
-    for axis in (-2, -1):
-        along = image.transpose(-2, axis)
-        along = _along_rows(along, scale, enlarge=enlarge) if levels is None else _rounded(along, scale, levels, enlarge)
-        image = along.transpose(-2, axis)
-    return image if levels is None else image / levels
-
-
-def _rounded(image: Tensor, scale: int, levels: int, enlarge: bool) -> Tensor:
+def _rounded_along_rows(image: Tensor, scale: int, *, levels: int, enlarge: bool) -> Tensor:
     """``_along_rows`` of whole numbers up to ``levels``, rounded to such.
 
     What is summed lies in -128 … 128: float32 then holds every sum exactly, in whichever order a device adds, and the
@@ -93,6 +82,16 @@ def _rounded(image: Tensor, scale: int, levels: int, enlarge: bool) -> Tensor:
     high = 256 * _along_rows(high - 128, scale, enlarge=enlarge)
     whole = high.floor()
     return (high - whole + low + 0.5).floor_().add_(whole).add_(128 * 256).clamp_(0, levels)
+
+
+def _resize(image: Tensor, scale: int, levels: int | None, *, enlarge: bool) -> Tensor:
+    if levels is not None:
+        image = image * levels
+        image = image.round_()
+    along_rows = _along_rows if levels is None else functools.partial(_rounded_along_rows, levels=levels)
+    for axis in (-2, -1):
+        image = along_rows(image.transpose(-2, axis), scale, enlarge=enlarge).transpose(-2, axis)
+    return image if levels is None else image / levels
 
 
 def enlarge(image: Tensor, scale: int, *, levels: int | None = None) -> Tensor:
