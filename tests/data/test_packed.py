@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+import imagecodecs
 import numpy as np
 import psutil
 import pytest
@@ -78,6 +79,8 @@ def test_whatever_kind_of_file_a_camera_or_program_writes(tmp_path):
     image.convert("RGBA").save(folder / "alpha.png")
     grey.save(folder / "grey.png")
     Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "wide.png")
+    deep = np.maximum(rgb.astype(np.int32) * 257 - 100, 0).astype(np.uint16)  # nearer to these than to one less
+    (folder / "deep.png").write_bytes(imagecodecs.png_encode(deep))
     Image.fromarray(np.asarray(grey).astype(np.float32) / 255).save(folder / "float.tif")
     image.save(folder / "progressive.jpg", progressive=True)
     cache = opened(folder, tmp_path / "cache")
@@ -85,6 +88,7 @@ def test_whatever_kind_of_file_a_camera_or_program_writes(tmp_path):
     assert_right(cache, folder)
     by_name = dict(zip(cache.names, range(len(cache)), strict=True))
     assert np.array_equal(cache.hr(by_name["turned.png"]), np.rot90(rgb, -1))
+    assert np.array_equal(cache.hr(by_name["deep.png"]), rgb)
     assert np.array_equal(cache.hr(by_name["wide.png"]), cache.hr(by_name["grey.png"]))
     assert np.array_equal(cache.hr(by_name["float.tif"]), cache.hr(by_name["grey.png"]))
     assert [name for name in cache.names if cache.grey[by_name[name]]] == ["float.tif", "grey.png", "wide.png"]

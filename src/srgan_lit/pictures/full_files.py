@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import formats, gif_frames, jpeg_in_bands, pil_arrays, png_in_bands, rgb8
+from srgan_lit.pictures import formats, gif_frames, jpeg_in_bands, pil_arrays, png_in_bands, rgb8, sixteen_bits
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
 
@@ -32,7 +32,6 @@ Pixels = NDArray[Any]
 _ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
 MAX_PIXELS = 200_000_000
 _FINEST = 8192  # dots per inch: more is damage, and 8 times as much does not fit into files; Pillow says 1 for none
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
 _PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
@@ -143,40 +142,12 @@ class Opened:
             if self.info.frames > 1 and number != self._image.tell():
                 self._image.seek(number)
                 _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
-            array = self._deep(number)
+            array = sixteen_bits.pixels(self._path, self._image, page=number, orientation=self._turn)
             if array is not None:
                 return array
             self._image.load()
             image = self._image.convert("RGBA") if self.info.durations_ms else self._image
-            return _upright(pil_arrays.from_image(image), self._turn)
-
-    def _deep(self, number: int) -> Pixels | None:
-        """Upright 16-bit pixels, of which Pillow keeps 8 bits if they are in colour; None for any other picture."""
-        if self.format == "PNG":
-            with self._path.open("rb") as file:
-                header = file.read(26)
-            if header[24] != 16 or header[25] == 0:
-                return None
-            import imagecodecs
-
-            array, turn = np.asarray(imagecodecs.png_decode(self._path.read_bytes())), self._turn
-        elif self.format == "TIFF" and set(self._image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
-            import tifffile
-
-            with tifffile.TiffFile(self._path) as opened:
-                page = opened.pages[number].aspage()
-                turn = self._image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
-                size = page.imagewidth, page.imagelength
-                if (size[::-1] if turn in _SIDEWAYS else size) != self._image.size:
-                    raise SRGANError("a page that says two sizes")
-                if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-                    raise SRGANError(f"16 bits of {page.photometric!r}; only RGB and grey can be enlarged")
-                array = page.asarray()
-                if page.axes.startswith("S"):
-                    array = np.moveaxis(array, 0, -1)
-        else:
-            return None
-        return _upright(array if array.ndim == 3 else array[:, :, None], turn)
+            return pil_arrays.upright(pil_arrays.from_image(image), self._turn)
 
 
 def _png_colours(known: dict[str | tuple[int, int], Any]) -> dict[bytes, bytes]:
@@ -209,7 +180,7 @@ def size_of(path: Path) -> tuple[int, int, int]:
             width, height = image.size
             # Of a PNG the EXIF may follow the pixels, which are not decoded for it; a TIFF's size is upright already.
             known = image.format in ("JPEG", "MPO", "WEBP")
-            if known and image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+            if known and image.getexif().get(ExifTags.Base.Orientation, 1) in pil_arrays.SIDEWAYS:
                 width, height = height, width
             holds_frames = image.format in formats.BY_NAME and formats.BY_NAME[image.format].frames
             return height, width, getattr(image, "n_frames", 1) if holds_frames else 1
@@ -260,17 +231,6 @@ def _readable(path: Path | None = None) -> Iterator[None]:
         # Image.open names the file in its message; once is enough.
         reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
         raise SRGANError(f"not a readable picture ({reason})") from error
-
-
-def _upright(array: Pixels, orientation: int) -> Pixels:
-    """Apply an EXIF orientation (1 to 8) to (H, W, C)."""
-    if orientation in _SIDEWAYS:
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return array
 
 
 def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = Saving()) -> None:

@@ -13,6 +13,8 @@ from srgan_lit.common.errors import SRGANError
 
 Pixels = NDArray[Any]
 
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+
 
 def levels(array: Pixels) -> int:
     """The value of white: 255, 65535, or 1 for floating point."""
@@ -71,6 +73,17 @@ def cmyk_to_rgb(image: Image.Image) -> Image.Image:
         except (ImageCms.PyCMSError, OSError):
             pass  # a damaged profile: as if there were none
     return image.convert("RGB")
+
+
+def upright(array: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation (1 to 8) to (H, W, C)."""
+    if orientation in SIDEWAYS:
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
 
 
 def to_image(array: Pixels) -> Image.Image:

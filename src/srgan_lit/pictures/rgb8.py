@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import formats, gif_frames, pil_arrays
+from srgan_lit.pictures import formats, gif_frames, pil_arrays, sixteen_bits
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it then raises
 
@@ -73,7 +73,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     """Decode a picture file to 8-bit RGB, as a viewer would show it on white.
 
     EXIF orientation is applied; palettes are converted, and CMYK through its own colour profile; alpha is laid
-    over white; 16-bit grey is scaled to 8 bits; a grey file has three equal channels and ``grey`` set. Of an
+    over white; 16 bits are rounded to 8; a grey file has three equal channels and ``grey`` set. Of an
     animation it is the first frame, drawn as browsers do.
 
     Raises:
@@ -88,6 +88,8 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             with open_image(path) as opened:
                 if frames := gif_frames.drawn(Path(path), opened):
                     image = Image.fromarray(frames.frame(0))
+                elif (deep := _deep(Path(path), opened)) is not None:
+                    image = pil_arrays.to_image(_to_8_bits(deep))
                 else:
                     opened.load()  # first: this turns a TIFF, which must not be turned again
                     image = ImageOps.exif_transpose(opened)
@@ -102,14 +104,25 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     return Picture(pixels=_to_rgb(image), grey=grey)
 
 
+def _deep(path: Path, opened: Image.Image) -> NDArray[np.uint16] | None:
+    """Pixels of 16 bits in colour or with alpha, which Pillow would cut to 8 bits, and not round."""
+    if opened.mode not in ("LA", "RGB", "RGBA", "RGBX"):
+        return None
+    orientation = 1 if opened.format == "TIFF" else opened.getexif().get(ExifTags.Base.Orientation, 1)
+    return sixteen_bits.pixels(path, opened, page=0, orientation=orientation)
+
+
+def _to_8_bits(wide: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return ((wide.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def _in_unit_range(samples: NDArray[np.float32]) -> bool:
     return bool(((samples >= 0) & (samples <= 1)).all())  # False for NaN
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):  # convert() would clip instead of scaling
-        wide = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(np.floor(wide / 257 + 0.5), 0, 255).astype(np.uint8))
+        image = Image.fromarray(_to_8_bits(np.asarray(image).astype(np.uint16)))
     elif image.mode == "F":  # floating-point grey, taken as [0, 1]
         image = Image.fromarray((np.clip(np.asarray(image), 0, 1) * 255 + 0.5).astype(np.uint8))
     if image.mode == "CMYK":
