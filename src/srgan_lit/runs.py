@@ -22,13 +22,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(arguments: argparse.Namespace) -> int:
+    found: dict[Path, list[Path]] = {}
     failures: list[str] = []
     for folder in arguments.folder:
-        runs, unreadable = run_table.find(folder)
+        found[folder], unreadable = run_table.find(folder)
         failures += unreadable
-        if not runs and not unreadable:
+        if not found[folder] and not unreadable:
             raise UsageError(f"{folder}: no run directory at or below it")
-    rows = run_table.read(arguments.folder)
+    rows = run_table.read(found)
     if not rows:
         raise SRGANError("; ".join(failures))
     sys.stdout.write(run_table.table(rows))

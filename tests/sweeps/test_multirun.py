@@ -123,7 +123,7 @@ def test_the_objective_says_which_run_is_the_best(tmp_path):
         written_run(folder / "2", 28, 0.2, objective)
         written_run(folder / "10", 20, 0.1, objective)
         written_run(folder / "11", None, None, objective)  # not finite
-        found = run_table.read([folder])
+        found = run_table.read({folder: run_table.find(folder)[0]})
         assert found[0].name == best
         assert found[-1].name == "11"
     assert [run.name for run in run_table.find(tmp_path / "psnr")[0]] == ["0", "2", "10", "11"]

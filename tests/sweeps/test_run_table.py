@@ -28,7 +28,7 @@ def scored_run(folder, value, objective):
 def test_a_column_of_ones_own_is_shown_and_judged_by_as_it_says(tmp_path):
     for name, value in (("0", 0.7), ("1", float("nan")), ("2", 0.123)):
         scored_run(tmp_path / name, value, "mine")
-    runs = run_table.read([tmp_path])
+    runs = run_table.read({tmp_path: run_table.find(tmp_path)[0]})
     assert [run.name for run in runs] == ["2", "0", "1"]
     heading, _, *rows = [[cell.strip() for cell in line.split("|")] for line in run_table.table(runs).splitlines()]
     assert [row[heading.index("validation Mine ↓")] for row in rows] == ["0.12", "0.70", "–"]

@@ -101,8 +101,7 @@ class Opened:
         except Exception:  # Pillow raises many kinds for EXIF that it read and cannot write
             self._exif = Image.Exif()  # damaged: treated as missing
         self.format = image.format or ""
-        holds_frames = self.format in formats.BY_NAME and formats.BY_NAME[self.format].frames  # MPO is not
-        frames = getattr(image, "n_frames", 1) if holds_frames else 1
+        frames = _frames(image)
         if frames > 1 and (together or self.format != "TIFF"):  # animations are decoded at once
             _refuse_if_larger(image, max_pixels, frames)
         durations = []
@@ -169,21 +168,13 @@ def size_of(path: Path) -> tuple[int, int, int]:
     Raises:
         SRGANError: no picture, or damaged.
     """
-    with _readable(path):
-        with _pillows_limit:
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = rgb8.open_image(path)
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
-        with image:
-            width, height = image.size
-            # Of a PNG the EXIF may follow the pixels, which are not decoded for it; a TIFF's size is upright already.
-            known = image.format in ("JPEG", "MPO", "WEBP")
-            if known and image.getexif().get(ExifTags.Base.Orientation, 1) in pil_arrays.SIDEWAYS:
-                width, height = height, width
-            holds_frames = image.format in formats.BY_NAME and formats.BY_NAME[image.format].frames
-            return height, width, getattr(image, "n_frames", 1) if holds_frames else 1
+    with _readable(path), _image_of_any_size(path) as image:
+        width, height = image.size
+        # Of a PNG the EXIF may follow the pixels, which are not decoded for it; a TIFF's size is upright already.
+        known = image.format in ("JPEG", "MPO", "WEBP")
+        if known and image.getexif().get(ExifTags.Base.Orientation, 1) in pil_arrays.SIDEWAYS:
+            width, height = height, width
+        return height, width, _frames(image)
 
 
 @contextlib.contextmanager
@@ -196,16 +187,28 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, togeth
             does not name the file.
     """
     path = Path(path)
-    with _readable(path), _pillows_limit:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = rgb8.open_image(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    with _readable(path):
+        image = _image_of_any_size(path)
     with image:
         with _readable():
             picture = Opened(path, image, max_pixels=max_pixels, together=together)
         yield picture
+
+
+def _image_of_any_size(path: Path) -> Image.Image:
+    """What Pillow reads of a header, without a limit of its own."""
+    with _pillows_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return rgb8.open_image(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _frames(image: Image.Image) -> int:
+    """How many there are, of formats of which more than the first is enlarged (of MPO it is not)."""
+    holds_frames = image.format in formats.BY_NAME and formats.BY_NAME[image.format].frames
+    return getattr(image, "n_frames", 1) if holds_frames else 1
 
 
 def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> None:

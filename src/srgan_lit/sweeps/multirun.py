@@ -91,7 +91,7 @@ def conclude() -> int:
     Without a multirun it does nothing and returns 0.
     """
     folder = Multirun.folder
-    runs = run_table.read([folder]) if folder else []
+    runs = run_table.read({folder: run_table.find(folder)[0]}) if folder else []
     if not folder or not runs:
         return 0
     run_table.write(folder, runs)

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +69,10 @@ def find(folder: Path) -> tuple[list[Path], list[str]]:
     return runs, sorted(map(unreadable_line, refusals))
 
 
-def read(folders: Sequence[Path]) -> list[Run]:
-    """Every run at or below the folders, the best first."""
-    several = len(folders) > 1
-    runs = [_read(run, folder.parent if several else folder) for folder in folders for run in find(folder)[0]]
+def read(found: Mapping[Path, Sequence[Path]]) -> list[Run]:
+    """The run directories that were found in each folder, the best first."""
+    several = len(found) > 1
+    runs = [_read(run, folder.parent if several else folder) for folder, each in found.items() for run in each]
     return sorted(runs, key=lambda run: run.rank)
 
 
