@@ -336,6 +336,28 @@ def test_the_weights_of_the_feature_loss_may_move_and_not_change(begun, desk, ca
     assert "not the weights that the adversarial phase began with" in errors[0]
 
 
+def test_the_weights_of_lpips_may_move_and_not_change(begun, desk, capsys, monkeypatch, tmp_path):
+    from torchvision.models import squeezenet1_1
+
+    torch.save(squeezenet1_1().state_dict(), desk / "judge.pth")
+    scored = ["data.root=photos", "init_from=start.safetensors", "run_dir=scored", "lpips=judge.pth"]
+    monkeypatch.chdir(desk)
+    assert until_it_trains(capsys, *TINY, *scored) == (None, [])
+    run_dir = desk / "scored"
+    (run_dir / "checkpoints").mkdir()
+    torch.save({"global_step": 3}, run_dir / "checkpoints" / "last.ckpt")
+    monkeypatch.chdir(tmp_path)
+    assert until_it_trains(capsys, f"resume={run_dir}") == (None, []), "its path is absolute"
+    (desk / "judge.pth").rename(tmp_path / "moved.pth")
+    assert until_it_trains(capsys, f"resume={run_dir}", "lpips=moved.pth") == (None, [])
+    assert saved(run_dir).lpips == str(tmp_path / "moved.pth")
+    torch.save(squeezenet1_1().state_dict(), tmp_path / "other.pth")
+    for other, said in (("other.pth", "has not the weights that validations"), ("null", "would be another run")):
+        status, errors = until_it_trains(capsys, f"resume={run_dir}", f"lpips={other}")
+        assert status == 2
+        assert said in errors[0]
+
+
 # ---------------------------------------------------------------------- one at a time
 
 HOLD = """

@@ -29,7 +29,7 @@ ALWAYS = (  # where it runs and what it reports, not what it computes
 UNTIL_PHASE_ENDS = ("iterations", "learning_rate")  # of ``phase.pretrain`` and ``phase.adversarial``
 UNTIL_ADVERSARIAL = ("phase.adversarial", "phase.weights", "perceptual")  # may change until that phase begins
 
-MATERIAL = "learnt_from.json"  # in a run directory: SHA-256 of every picture, by name, and of VGG's weights
+MATERIAL = "learnt_from.json"  # in a run directory: SHA-256 of every picture, by name, and of VGG's and LPIPS's weights
 
 
 def run_dir_override(arguments: Sequence[str]) -> list[str]:
@@ -87,7 +87,8 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     for override in overrides:
         key, _, text = override.partition("=")
         before = OmegaConf.select(resumed, key)
-        if not _covers((*ALWAYS, *UNTIL_ADVERSARIAL), key) and not _ends_with_phase(key):
+        moves = key == "lpips" and before and OmegaConf.select(cfg, key)  # ``check_material`` looks at the file
+        if not _covers((*ALWAYS, *UNTIL_ADVERSARIAL), key) and not _ends_with_phase(key) and not moves:
             start = quoting.override("init_from", run_dir / "generator.safetensors")
             raise UsageError(
                 f"resume with {key}={text} (it was {before}) would be another run; start one with {start}, "
@@ -151,7 +152,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfig, *, iteration: int) -> dict[str, Any]:
-    """Compare the pictures and VGG's weights with those that the run has learnt from.
+    """Compare the pictures, VGG's weights and LPIPS's with those that the run has had so far.
 
     Args:
         run_dir: of the run.
@@ -164,9 +165,9 @@ def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfi
 
     Raises:
         UsageError: pictures were changed, added or removed (names them), or the adversarial phase has begun with
-            other weights.
+            other weights, or validations with other weights of LPIPS.
     """
-    path, network = run_dir / MATERIAL, _digest_of_vgg(config)
+    path, network, judge = run_dir / MATERIAL, _digest_of_vgg(config), _digest(config.lpips)
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     before: dict[str, str] = record.get("pictures", {})
     if iteration and before and before != digests:
@@ -191,7 +192,12 @@ def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfi
             f"{quoting.override('resume', run_dir)}: {weights} are not the weights that the adversarial phase began "
             "with; name a copy of those"
         )
-    return {"pictures": dict(digests), "perceptual": network}
+    if iteration and judge != (record.get("lpips") or judge):
+        raise UsageError(
+            f"{quoting.override('resume', run_dir)}: {quoting.override('lpips', config.lpips)} has not the weights "
+            "that validations have been scored with; name a copy of those"
+        )
+    return {"pictures": dict(digests), "perceptual": network, "lpips": judge}
 
 
 def record_material(run_dir: Path, material: Mapping[str, Any]) -> None:
@@ -203,10 +209,14 @@ def _digest_of_vgg(config: TrainConfig) -> str | None:
     """Of VGG's weights, where they are used and a file; else their name."""
     if not (config.phase.weights and config.phase.weights.get("perceptual")):
         return None
-    weights = Path(config.perceptual.weights)
-    if not weights.is_file():  # imagenet, random
-        return config.perceptual.weights
-    with weights.open("rb") as opened:
+    return _digest(config.perceptual.weights)
+
+
+def _digest(weights: str | None) -> str | None:
+    """Of a file of weights; else their name."""
+    if weights is None or not Path(weights).is_file():  # imagenet, random, alex
+        return weights
+    with Path(weights).open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

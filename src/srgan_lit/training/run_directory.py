@@ -122,13 +122,15 @@ def whole_paths(config: TrainConfig) -> TrainConfig:
     data, perceptual = config.data, config.perceptual
     roots = {name: _whole(getattr(data, name)) for name in ("root", "test_root", "cache")}
     weights = perceptual.weights if perceptual.weights in ("imagenet", "random") else _whole(perceptual.weights)
-    start = config.init_from
+    start, judge = config.init_from, config.lpips
     return dataclasses.replace(
         config,
         data=dataclasses.replace(data, **roots),  # type: ignore[arg-type]
         perceptual=dataclasses.replace(perceptual, weights=weights),  # type: ignore[arg-type]
         # A bare name may be that of a generator in the box.
         init_from=_whole(start) if start and ("/" in start or "." in start) else start,
+        init_discriminator_from=_whole(config.init_discriminator_from),
+        lpips=judge if judge in ("alex", "vgg", "squeeze") else _whole(judge),
     )
 
 
