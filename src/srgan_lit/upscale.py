@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=command_line.share(),
         metavar="0..1",
         help="between detail that is invented (0, the model itself) and a softer result that invents nothing (1): "
-        "blends the weights with those of the SRResNet that the model began as",
+        "blends the weights with those of its SRResNet (of srgan it is srresnet, of everyday everyday-faithful)",
     )
     parser.add_argument(
         "--match-input", action="store_true", help="hold the input's colours: the result, shrunk, is the input"

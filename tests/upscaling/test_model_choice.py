@@ -98,7 +98,7 @@ def test_upscale_takes_for_each_picture_what_suits_it_and_says_so(pictures, tmp_
     assert not np.array_equal(*different)
 
 
-def test_what_is_chosen_is_blended_with_what_it_began_as(pictures, tmp_path):
+def test_what_is_chosen_is_blended_with_its_srresnet(pictures, tmp_path):
     inputs = [str(pictures / "clean.png"), str(pictures / "noisy.png")]
     for out, more in {
         "auto": ["--fidelity", "1"],

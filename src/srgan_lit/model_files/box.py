@@ -21,13 +21,13 @@ class Boxed:
         alias: another name, by what it does.
         label: in a few words.
         take_when: in a sentence.
-        began_as: the generator in the box that the adversarial training began with; "" for one without.
+        faithful: its SRResNet in the box, which ``--fidelity`` blends it with; "" for one that is such.
     """
 
     alias: str
     label: str
     take_when: str
-    began_as: str = ""
+    faithful: str = ""
 
 
 GENERATORS = {
@@ -35,7 +35,7 @@ GENERATORS = {
         alias="cleaning",
         label="Everyday: takes JPEG blocks and noise away",
         take_when="the picture is as people have them: a JPEG from the web or a phone, noisy, a scan",
-        began_as="everyday-faithful",
+        faithful="everyday-faithful",
     ),
     "everyday-faithful": Boxed(
         alias="cleaning-faithful",
@@ -46,7 +46,7 @@ GENERATORS = {
         alias="crisp",
         label="Crisp: adds texture",
         take_when="the picture is clean and should look crisp: detail is invented where it was lost",
-        began_as="srresnet",
+        faithful="srresnet",
     ),
     "srresnet": Boxed(
         alias="faithful",
@@ -57,7 +57,7 @@ GENERATORS = {
         alias="crisp-fast",
         label="Crisp, faster",
         take_when="as srgan, where time matters more: 5 blocks, not 16",
-        began_as="srresnet-fast",
+        faithful="srresnet-fast",
     ),
     "srresnet-fast": Boxed(
         alias="faithful-fast",

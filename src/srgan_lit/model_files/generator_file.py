@@ -353,7 +353,7 @@ def load_generator(
 
 
 def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Generator | Ranged:
-    """Return a generator between a SRGAN and the SRResNet that it began as: their weights, interpolated.
+    """Return a generator between a SRGAN and its SRResNet: their weights, interpolated.
 
     The SRResNet of a model in the box is named in ``box``; that of a run directory or of a file is
     ``srresnet.safetensors`` beside it. (Wang et al. 2018, ESRGAN, section 3.4, "network interpolation".)
@@ -366,10 +366,10 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
         SRGANError: there is no SRResNet beside it, or it has another shape.
     """
     path = find_model(name_or_path)
-    began_as = box.GENERATORS[path.stem].began_as if path.parent == box.FOLDER else "srresnet"
-    partner = path.with_name(f"{began_as}.safetensors")
-    if not began_as:
-        raise SRGANError(f"{path.stem} began as nothing else: --fidelity has nothing to blend it with")
+    faithful = box.GENERATORS[path.stem].faithful if path.parent == box.FOLDER else "srresnet"
+    partner = path.with_name(f"{faithful}.safetensors")
+    if not faithful:
+        raise SRGANError(f"{path.stem} is a SRResNet itself: --fidelity has nothing to blend it with")
     if partner == path or not partner.is_file():
         raise SRGANError(f"{path}: no {partner.name} beside it, which --fidelity needs to blend with")
     perceptual, faithful = load_generator(path), load_generator(partner)

@@ -282,7 +282,7 @@ def enlarge(
             ``srgan``, by the image, of a batch by its first. A name or a path is read from the disk each time: load it
             once for many images.
         size: of the result; see ``TargetSize``.
-        fidelity: 0 to 1, blends the weights with those of the SRResNet that the model began as (1 is the SRResNet).
+        fidelity: 0 to 1, blends the weights with those of the model's SRResNet, ``srresnet`` for ``srgan`` (1 is that).
             ``generator`` must then be a name or a path.
         tile: side of a tile in input pixels, 0 for none, or ``auto`` by free memory. It does not change
             the result.

@@ -142,7 +142,7 @@ def _blends(model: str, *, given: bool) -> bool:
     if model == model_choice.AUTO:
         return True
     if not given:
-        return bool(box.GENERATORS[model].began_as)
+        return bool(box.GENERATORS[model].faithful)
     named_models.load(model)
     try:
         named_models.load(model, fidelity=0)
