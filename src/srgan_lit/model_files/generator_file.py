@@ -366,9 +366,9 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
         SRGANError: there is no SRResNet beside it, or it has another shape.
     """
     path = find_model(name_or_path)
-    faithful = box.GENERATORS[path.stem].faithful if path.parent == box.FOLDER else "srresnet"
-    partner = path.with_name(f"{faithful}.safetensors")
-    if not faithful:
+    name = box.GENERATORS[path.stem].faithful if path.parent == box.FOLDER else "srresnet"
+    partner = path.with_name(f"{name}.safetensors")
+    if not name:
         raise SRGANError(f"{path.stem} is a SRResNet itself: --fidelity has nothing to blend it with")
     if partner == path or not partner.is_file():
         raise SRGANError(f"{path}: no {partner.name} beside it, which --fidelity needs to blend with")
