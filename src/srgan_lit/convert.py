@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srgan_lit.common import command_line
-from srgan_lit.common.errors import UsageError
+from srgan_lit.common.errors import SRGANError, UsageError
 
 INPUT_RANGES = ("unit", "signed", "imagenet")
 OUTPUT_RANGES = ("unit", "tanh", "tanh_imagenet")
@@ -46,6 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from srgan_lit.model_files import generator_file, other_projects
 
+    try:
+        generator_file.read_metadata(arguments.theirs)
+    except SRGANError:
+        pass  # as it should be
+    else:
+        raise UsageError(f"{arguments.theirs}: is a generator file of this package already; use it as it is")
     converted = other_projects.convert(arguments.theirs, key=arguments.key)
     input_range = arguments.input_range or converted.input_range
     output_range = arguments.output_range or converted.output_range

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from helpers import foreign_networks as theirs
 from srgan_lit import Generator, convert, load_generator, save_generator
+from srgan_lit.common.errors import SRGANError
 
 MEAN, STD = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -188,6 +189,21 @@ def test_our_own_names_come_back_bit_for_bit(tmp_path: Path) -> None:
     save_generator(tmp_path / "again.safetensors", back)
     for name, tensor in generator.state_dict().items():
         assert torch.equal(tensor, back.state_dict()[name]), name
+
+
+def test_a_generator_file_of_our_own_is_not_converted_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = tmp_path / "ours.safetensors"
+    save_generator(ours, Generator(blocks=1, features=8), input_range="signed", output_range="tanh")
+    before = ours.read_bytes()
+    assert convert.main([str(ours), "-o", str(ours), "--overwrite"]) == 2
+    assert "a generator file of this package already" in capsys.readouterr().err
+    assert ours.read_bytes() == before
+
+
+def test_another_project_s_file_as_a_model_says_what_takes_it_over(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "theirs.pth")
+    with pytest.raises(SRGANError, match=r"srgan_lit\.convert takes over"):
+        load_generator(tmp_path / "theirs.pth")
 
 
 def test_a_picture_is_not_said_to_hold_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

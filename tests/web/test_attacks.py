@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,16 @@ def test_a_folder_that_is_tidied_away_is_made_anew(tmp_path: Path) -> None:
         assert new != folder
         assert new.stat().st_mode & 0o777 == 0o700
         assert json.loads(server.ask("GET", "/health")[2])["status"] == "ok"
+
+
+def test_a_folder_that_many_find_missing_at_once_is_made_once(tmp_path: Path) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    with PrivateFolder(tmp_path) as folder, ThreadPoolExecutor(8) as threads:
+        for _ in range(30):
+            shutil.rmtree(folder.path())
+            assert len(set(threads.map(lambda _: folder.path(), range(8)))) == 1
+        assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_another_users_folder_of_the_same_name_is_not_used(tmp_path: Path) -> None:

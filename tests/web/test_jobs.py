@@ -173,7 +173,7 @@ def test_a_fault_of_one_job_does_not_end_the_others(
     until(lambda: one.ended and two.ended)
     assert f"{type(fault).__name__}: oh" in one.error
     assert f"{type(fault).__name__}: oh" in two.error
-    assert made.health()["status"] == "ok"
+    assert (made.health()["status"], made.health()["done"]) == ("ok", 0)
     made.stop()
     assert "a: something went wrong" in capsys.readouterr().err
 

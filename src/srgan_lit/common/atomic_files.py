@@ -17,8 +17,13 @@ except ImportError:  # Windows, which neither needs the locks (an open file cann
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.part(?P<suffix>\.[^.]*)?", re.DOTALL)
 
 
+def _short(stem: str) -> str:
+    """Its first 100 bytes: a name may have 255, and a letter three."""
+    return os.fsencode(stem)[:100].decode(errors="ignore")
+
+
 def _name(target: Path, token: str) -> str:
-    return f".{target.stem[:100]}.{token}.part{target.suffix}"
+    return f".{_short(target.stem)}.{token}.part{target.suffix}"
 
 
 @contextlib.contextmanager
@@ -74,7 +79,7 @@ def sweep(folder: Path, *, of: Path | None = None) -> None:
         return
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)
-        if match is None or (of and (match["stem"], match["suffix"] or "") != (of.stem[:100], of.suffix)):
+        if match is None or (of and (match["stem"], match["suffix"] or "") != (_short(of.stem), of.suffix)):
             continue
         with contextlib.suppress(OSError), path.open("rb") as file:  # gone meanwhile, or not ours
             if _locked(file):

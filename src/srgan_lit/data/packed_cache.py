@@ -34,7 +34,7 @@ from srgan_lit.pictures import rgb8
 
 _log = logging.getLogger(__name__)
 # To be raised when the layout changes, or the pixels that decoding or shrinking give for the same file.
-VERSION = 6
+VERSION = 7
 
 _POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs more than it saves
 

@@ -235,11 +235,14 @@ def _build(network: object, architecture: dict[str, int], *, source: str) -> Gen
 
 def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | Ranged:
     # Read once, so that metadata and tensors are of one file even if it is replaced meanwhile.
+    content = b""
     try:
         content = path.read_bytes()
         raw = _header(content).get("__metadata__", {})
     except Exception as error:  # a damaged header fails in many ways
-        raise SRGANError(f"{path}: not a generator file ({error})") from error
+        pickled = content.startswith((b"PK", b"\x80"))  # what torch.save writes
+        said = "python -m srgan_lit.convert takes over what other projects save" if pickled else error
+        raise SRGANError(f"{path}: not a generator file ({said})") from error
     metadata = _metadata(raw, path)
     generator = (
         _build(metadata.network, metadata.architecture, source=str(path))

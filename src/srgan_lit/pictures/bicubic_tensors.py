@@ -1,6 +1,6 @@
 """Bicubic on tensors: as a model, in a loss, and to make a result shrink to the picture that it came from.
 
-The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for even scales, as convolutions, on
+The same kernel as ``bicubic.py`` (Keys' cubic, a = -0.5, replicated border) for scales 2, 4 and 8, as convolutions, on
 any device.
 """
 
@@ -99,7 +99,7 @@ def enlarge(image: Tensor, scale: int, *, levels: int | None = None) -> Tensor:
 
     Args:
         image: any range; in [0, 1] where ``levels`` is given.
-        scale: even.
+        scale: 2, 4 or 8.
         levels: 255 or 65535: round after each axis to multiples of 1/levels, as a picture of that depth is.
     """
     return _resize(image, scale, levels, enlarge=True)
@@ -141,6 +141,9 @@ class Bicubic:
     receptive_radius = 2.0  # LR pixels
 
     def __init__(self, scale: int = 4) -> None:
+        """Raises ValueError for another ``scale`` than 2, 4 or 8."""
+        if scale not in (2, 4, 8):
+            raise ValueError(f"scale must be 2, 4 or 8, not {scale}")
         self.scale = scale
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -74,7 +74,8 @@ TABLE = (
         bytes_per_pixel_lossless=35,
     ),
     Format(name="TIFF", suffixes=(".tif", ".tiff"), frames=True, deep=True),
-    Format(name="BMP", suffixes=(".bmp",), carries=frozenset({"dpi"}), bytes_per_pixel=5),
+    # Its alpha is in a header that Pillow does not write, and few programs look at.
+    Format(name="BMP", suffixes=(".bmp",), alpha=False, carries=frozenset({"dpi"}), bytes_per_pixel=5),
     Format(
         name="GIF",
         suffixes=(".gif",),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
@@ -34,7 +34,8 @@ MAX_PIXELS = 200_000_000
 _FINEST = 8192  # dots per inch: more is damage, and 8 times as much does not fit into files; Pillow says 1 for none
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
-_PLACEHOLDER = 34664  # an unused tag right before that of the EXIF directory, which tifffile does not write
+# Of the directories that tifffile does not write: a tag right before each, in whose place it comes.
+_PLACEHOLDERS: dict[int, int] = {ExifTags.IFD.Exif: 34664, ExifTags.IFD.GPSInfo: 34852}
 
 # Tags of a TIFF's first directory that say how its pixels are stored, or that are written another way.
 _STRUCTURAL = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 296}
@@ -96,18 +97,21 @@ class Opened:
         self._exif = image.getexif()  # of a PNG this decodes
         # Pillow turns a TIFF itself, page by page, and goes by this tag.
         self._turn = 1 if image.format == "TIFF" else self._exif.pop(ExifTags.Base.Orientation, 1)
+        _keep_letters(self._exif)
         try:
             self._exif.tobytes()
         except Exception:  # Pillow raises many kinds for EXIF that it read and cannot write
             self._exif = Image.Exif()  # damaged: treated as missing
         self.format = image.format or ""
         frames = _frames(image)
+        self._first = int(bool(frames > 1 and image.info.get("default_image")))  # of an animated PNG, and no frame
+        frames -= self._first
         if frames > 1 and (together or self.format != "TIFF"):  # animations are decoded at once
             _refuse_if_larger(image, max_pixels, frames)
         durations = []
         if frames > 1 and self.format != "TIFF":
             for number in range(frames):
-                image.seek(number)
+                image.seek(self._first + number)
                 image.load()
                 durations.append(round(image.info.get("duration", 100)))
             image.seek(0)
@@ -138,8 +142,8 @@ class Opened:
         with _readable():
             if self._drawn is not None:
                 return self._drawn.frame(number)
-            if self.info.frames > 1 and number != self._image.tell():
-                self._image.seek(number)
+            if self._first + number != self._image.tell():
+                self._image.seek(self._first + number)
                 _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
             array = sixteen_bits.pixels(self._path, self._image, page=number, orientation=self._turn)
             if array is not None:
@@ -244,6 +248,8 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = S
     """
     target = formats.BY_SUFFIX[path.suffix.lower()]
     kind = target.name
+    if info.frames > 1 and not info.durations_ms and kind != "TIFF":
+        raise SRGANError(f"{info.frames} pages, and {kind} holds one: take --format tiff")
     if info.frames > 1 and not target.frames:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
     with atomic_files.replacing(path) as temporary, warnings.catch_warnings():
@@ -326,10 +332,22 @@ def refuse_unless_it_fits(
         )
 
 
+def _keep_letters(exif: Image.Exif) -> None:
+    """Have text written as the bytes that it was read from; of letters beyond ASCII Pillow writes question marks."""
+    for tag, value in list(exif.items()):
+        if isinstance(value, str) and not value.isascii() and _is_text(tag):
+            exif[tag] = value.encode("latin-1")  # as Pillow reads it
+
+
+def _is_text(tag: int) -> bool:
+    return TiffTags.lookup(tag).type == TiffTags.ASCII
+
+
 def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
     """The EXIF to write: the input's, with the new size and without its thumbnail."""
     exif = Image.Exif()
     exif.load(info.exif.tobytes())
+    _keep_letters(exif)
     for tag in _STRUCTURAL & set(exif):
         del exif[tag]
     details = exif.get_ifd(ExifTags.IFD.Exif)
@@ -387,17 +405,19 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
     first_frame = next(frames)
     height, width, channels = first_frame.shape
     large = height * width * channels * 2 * info.frames > 3 * 2**30  # a classic TIFF ends at 4 GiB
+    directories: dict[int, dict[int, Any]] = {}
     with tifffile.TiffWriter(path, bigtiff=large, byteorder="<") as writer:
         for frame in itertools.chain([first_frame], frames):
             exif = _exif(info, frame.shape)
-            details = {} if large else dict(exif.get_ifd(ExifTags.IFD.Exif))  # Pillow writes classic directories only
             tags: list[tuple[Any, ...]] = [
                 (tag, "s", 0, value, True)
                 for tag, value in exif.items()
-                if isinstance(value, str) and not value.startswith('{"shape"')  # tifffile's, of the input
+                if (isinstance(value, str) and not value.startswith('{"shape"'))  # tifffile's, of the input
+                or (isinstance(value, bytes) and _is_text(tag))
             ]
-            if details:
-                tags.append((_PLACEHOLDER, "I", 1, 0, True))
+            if frame is first_frame and not large:  # Pillow writes classic directories only
+                directories = {tag: found for tag in _PLACEHOLDERS if (found := dict(exif.get_ifd(tag)))}
+                tags += [(_PLACEHOLDERS[tag], "I", 1, 0, True) for tag in directories]
             first, dpi = next(frame.bands), _dpi(info, frame.scale)
             channels = frame.shape[2]
             writer.write(
@@ -417,8 +437,7 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
                 software=False,
                 extratags=tags,
             )
-    if details:
-        _append_details(path, details)
+    _append(path, directories)
 
 
 def _tiles(first: Pixels, bands: Iterator[Pixels]) -> Iterator[Pixels]:
@@ -435,20 +454,21 @@ def _tiles(first: Pixels, bands: Iterator[Pixels]) -> Iterator[Pixels]:
         rest = rest[_TILE:]
 
 
-def _append_details(path: Path, details: dict[int, Any]) -> None:
-    """Append the EXIF directory and let the first page point to it: tifffile cannot write one."""
+def _append(path: Path, directories: dict[int, dict[int, Any]]) -> None:
+    """Append directories and let the first page point to each by its tag: tifffile cannot write them."""
     import tifffile
 
     with tifffile.TiffFile(path) as opened:
-        entry = opened.pages.first.tags[_PLACEHOLDER]
-    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    for tag, value in details.items():
-        directory[tag] = value
+        entries = {tag: opened.pages.first.tags[_PLACEHOLDERS[tag]] for tag in directories}
     with path.open("r+b") as file:
-        offset = file.seek(0, os.SEEK_END)
-        offset += file.write(b"\0" * (offset % 2))  # directories begin at even positions
-        file.write(directory.tobytes(offset))
-        file.seek(entry.offset)
-        file.write(struct.pack("<H", ExifTags.IFD.Exif))
-        file.seek(entry.valueoffset)
-        file.write(struct.pack("<I", offset))
+        for tag, values in directories.items():
+            directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II", group=tag)
+            for key, value in values.items():
+                directory[key] = value
+            offset = file.seek(0, os.SEEK_END)
+            offset += file.write(b"\0" * (offset % 2))  # directories begin at even positions
+            file.write(directory.tobytes(offset))
+            file.seek(entries[tag].offset)
+            file.write(struct.pack("<H", tag))
+            file.seek(entries[tag].valueoffset)
+            file.write(struct.pack("<I", offset))

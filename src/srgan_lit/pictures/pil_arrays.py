@@ -52,7 +52,8 @@ def _without_palette(image: Image.Image) -> Image.Image:
     palette = image.getpalette("RGB") or []
     used = np.unique(np.asarray(image.getchannel(0)))
     colours = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)[used]
-    grey = bool((colours == colours[:, :1]).all())
+    profile = image.info.get("icc_profile") or b""
+    grey = bool((colours == colours[:, :1]).all()) and profile[16:20] != b"RGB "  # which a grey picture may not have
     if image.has_transparency_data:
         return image.convert("RGBA").convert("LA" if grey else "RGBA")
     return image.convert("RGB").convert("L" if grey else "RGB")

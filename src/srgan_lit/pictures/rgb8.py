@@ -86,14 +86,16 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_image(path) as opened:
+                grey = opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith(("I", "F"))
+                if opened.info.get("default_image"):  # of an animated PNG: for programs that show no animation
+                    opened.seek(1)
                 if frames := gif_frames.drawn(Path(path), opened):
                     image = Image.fromarray(frames.frame(0))
                 elif (deep := _deep(Path(path), opened)) is not None:
-                    image = pil_arrays.to_image(_to_8_bits(deep))
+                    image, grey = pil_arrays.to_image(_to_8_bits(deep)), deep.shape[2] < 3
                 else:
                     opened.load()  # first: this turns a TIFF, which must not be turned again
                     image = ImageOps.exif_transpose(opened)
-                grey = opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith(("I", "F"))
     except Exception as error:  # Pillow's decoders raise many kinds; all mean that this file is no good
         # Image.open names the file in its message; once is enough.
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -105,9 +107,9 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
 
 
 def _deep(path: Path, opened: Image.Image) -> NDArray[np.uint16] | None:
-    """Pixels of 16 bits in colour or with alpha, which Pillow would cut to 8 bits, and not round."""
-    if opened.mode not in ("LA", "RGB", "RGBA", "RGBX"):
-        return None
+    """Pixels of 16 bits, which Pillow would cut to 8 bits where they are in colour or have alpha, and not round."""
+    if opened.mode not in ("LA", "RGB", "RGBA", "RGBX") and not opened.mode.startswith("I;16"):
+        return None  # CMYK, of which Pillow's 8 bits will do
     orientation = 1 if opened.format == "TIFF" else opened.getexif().get(ExifTags.Base.Orientation, 1)
     return sixteen_bits.pixels(path, opened, page=0, orientation=orientation)
 

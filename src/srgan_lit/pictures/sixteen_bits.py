@@ -12,9 +12,12 @@ from srgan_lit.pictures import pil_arrays
 
 Pixels = NDArray[Any]
 
+_WHITE = 65535
+_ASSOCIATED, _STRAIGHT = 1, 2  # TIFF's ExtraSamples: alpha by which colours are multiplied, and by which they are not
+
 
 def pixels(path: Path, image: Image.Image, *, page: int, orientation: int) -> Pixels | None:
-    """Upright pixels (H, W, C) uint16 of a file; None where they are not of 16 bits, and for a grey PNG.
+    """Upright pixels (H, W, C) uint16 of a file; None where they are not of 16 bits, or Pillow keeps all of them.
 
     Args:
         path: the file.
@@ -23,30 +26,61 @@ def pixels(path: Path, image: Image.Image, *, page: int, orientation: int) -> Pi
         orientation: of a PNG, as its EXIF says (1 to 8).
 
     Raises:
-        SRGANError: a TIFF in other colours than RGB, or one that says two sizes.
+        SRGANError: an animated PNG; a TIFF in other colours than RGB, of signed samples or floating point, without
+            some of its pixels, or one that says two sizes.
     """
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            header = file.read(26)
-        if header[24] != 16 or header[25] == 0:
-            return None
+    if image.format == "PNG" and _is_deep_png(path):
+        if getattr(image, "n_frames", 1) > 1:
+            raise SRGANError("an animation of 16 bits; only those of 8 bits can be read")
+        if image.mode.startswith("I") and "transparency" not in image.info:
+            return None  # grey, which Pillow keeps
         import imagecodecs
 
         array = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    elif image.format == "TIFF" and set(image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
-        import tifffile
+        array = array if array.ndim == 3 else array[:, :, None]
+        if array.shape[2] == 1 and "transparency" in image.info:
+            opaque = np.where(array == image.info["transparency"], 0, _WHITE).astype(np.uint16)
+            array = np.concatenate([array, opaque], axis=2)
+        return pil_arrays.upright(array, orientation)
+    if image.format == "TIFF" and set(image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
+        orientation = image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
+        size = image.size[::-1] if orientation in pil_arrays.SIDEWAYS else image.size
+        return pil_arrays.upright(_page(path, page, size), orientation)
+    return None
 
-        with tifffile.TiffFile(path) as opened:
-            stored = opened.pages[page].aspage()
-            orientation = image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
-            size = stored.imagewidth, stored.imagelength
-            if (size[::-1] if orientation in pil_arrays.SIDEWAYS else size) != image.size:
-                raise SRGANError("a page that says two sizes")
-            if stored.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-                raise SRGANError(f"16 bits of {stored.photometric!r}; only RGB and grey can be enlarged")
-            array = stored.asarray()
-            if stored.axes.startswith("S"):
-                array = np.moveaxis(array, 0, -1)
-    else:
-        return None
-    return pil_arrays.upright(array if array.ndim == 3 else array[:, :, None], orientation)
+
+def _is_deep_png(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(25)[24:] == b"\x10"
+
+
+def _page(path: Path, number: int, size: tuple[int, int]) -> Pixels:
+    """As it is stored, with straight alpha or none; of ``size``, its width and height."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as opened:
+        page = opened.pages[number].aspage()
+        if (page.imagewidth, page.imagelength) != size:
+            raise SRGANError("a page that says two sizes")
+        inverse = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        if not inverse and page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
+            raise SRGANError(f"16 bits of {page.photometric!r}; only RGB and grey can be enlarged")
+        if not all(page.databytecounts):
+            raise SRGANError("a part of its pixels is missing")
+        array = page.asarray()
+        if array.dtype != np.uint16:
+            raise SRGANError(f"{array.dtype} samples; of 16 bits only unsigned whole numbers can be enlarged")
+        if page.axes.startswith("S"):
+            array = np.moveaxis(array, 0, -1)
+        array = array if array.ndim == 3 else array[:, :, None]
+        extra = page.extrasamples[0] if page.extrasamples else 0
+    count = array.shape[2] - len(page.extrasamples)
+    colours, alpha = array[..., :count], array[..., count : count + 1]
+    if inverse:
+        colours = _WHITE - colours
+    if extra not in (_ASSOCIATED, _STRAIGHT):
+        return np.ascontiguousarray(colours)
+    if extra == _ASSOCIATED:
+        straight = colours * (_WHITE / np.maximum(alpha, 1).astype(np.float64))
+        colours = np.clip(straight + 0.5, 0, _WHITE).astype(np.uint16)
+    return np.concatenate([colours, alpha], axis=2)

@@ -347,6 +347,8 @@ def _arrays(image: object) -> list[Pixels]:
     if isinstance(image, Image.Image):
         return [pixels_.from_image(image)]
     if isinstance(image, Tensor):
+        if not len(image):
+            raise UsageError(f"a tensor without images: {tuple(image.shape)}")
         return [_checked(_hwc(each)) for each in (image if image.dim() == 4 else image[None])]
     if isinstance(image, np.ndarray):
         return [_checked(image[..., None] if image.ndim == 2 else image)]

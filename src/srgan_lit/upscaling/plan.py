@@ -96,7 +96,7 @@ def plan(
     for job in result.jobs:
         if job.video == formats.is_picture(job.target):
             raise UsageError(f"{job.source} cannot become {job.target}: a video becomes a video, a picture a picture")
-    existing = {job for job in result.jobs if job.target.exists()}
+    existing = {job for job in result.jobs if _identity(job.target)}  # whose name may be too long for a file
     _refuse_clashes(result.jobs, skipped=existing if skip_existing else set())
     if existing and not overwrite and not skip_existing:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
@@ -157,11 +157,9 @@ def _once(jobs: Sequence[Job]) -> list[Job]:
 def _pass_over_results(result: Plan) -> None:
     """Inputs that are called like results of other inputs: those of an earlier command, which a pattern takes in."""
     job_by_target = {_normal(job.target): job for job in result.jobs}
-    earlier = [job for job in result.jobs if _normal(job.source) in job_by_target]
-    result.passed_over += [
-        (job.source, f"the result of {job_by_target[_normal(job.source)].source.name}") for job in earlier
-    ]
-    result.jobs = [job for job in result.jobs if job not in earlier]
+    maker_by_job = {job: job_by_target.get(_normal(job.source)) for job in result.jobs}
+    result.passed_over += [(job.source, f"the result of {by.source.name}") for job, by in maker_by_job.items() if by]
+    result.jobs = [job for job, by in maker_by_job.items() if by is None]
 
 
 def _normal(path: Path) -> str:
@@ -181,8 +179,8 @@ def _refuse_clashes(jobs: Sequence[Job], *, skipped: set[Job]) -> None:
     sources = {_identity(job.source): job.source for job in jobs}
     by_target: dict[str, Job] = {}
     for job in jobs:
-        replaced = sources.get(_identity(job.target)) if job.target.exists() else None
-        if replaced is not None and _identity(job.source) == _identity(job.target):
+        replaced = sources.get(at) if (at := _identity(job.target)) else None
+        if replaced is not None and _identity(job.source) == at:
             raise UsageError(f"{job.target} is the input itself: give another -o")
         if replaced is not None and job not in skipped:
             raise UsageError(f"{job.target}, the result of {job.source}, is itself an input: give another -o")

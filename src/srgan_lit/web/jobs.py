@@ -258,7 +258,7 @@ class Jobs:
                 "waiting": len(self._waiting),
                 "working": int(self._working is not None),
             }
-            done = sum(1 for job in self._all.values() if job.ended)
+            done = sum(1 for job in self._all.values() if job.state == "done")
         status = "ok"
         if not self._thread.is_alive():
             status = "pictures are not worked on any more: start the page again"

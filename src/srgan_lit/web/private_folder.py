@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class PrivateFolder:
         self._parent.mkdir(parents=True, exist_ok=True)
         _sweep(self._parent)
         self._path, self._lock = _create(self._parent)
+        self._renewing = threading.Lock()
 
     def __enter__(self) -> "PrivateFolder":
         return self
@@ -44,10 +46,11 @@ class PrivateFolder:
         Raises:
             OSError: nothing can be written there any more.
         """
-        if not _is_same(self._lock, self._path):
-            os.close(self._lock)
-            self._path, self._lock = _create(self._parent)
-        return self._path
+        with self._renewing:
+            if not _is_same(self._lock, self._path):
+                before, (self._path, self._lock) = self._lock, _create(self._parent)
+                os.close(before)
+            return self._path
 
 
 def _create(parent: Path) -> tuple[Path, int]:
