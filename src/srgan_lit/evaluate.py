@@ -191,11 +191,9 @@ def _sets(arguments: argparse.Namespace, scale: int) -> tuple[list["TestSet"], l
     remarks = [""] * len(given) + [", held out"] * len(held_out) + [""] * bool(arguments.hr)
     by_pillow = _by_pillow(arguments)
 
-    def held_out_of(folder: str) -> "TestSet":
-        return sets.test_pairs(folder, scale).held_out(arguments.validation_share)
-
     opening: list[Callable[[], TestSet]] = [functools.partial(sets.test_pairs, folder, scale) for folder in given]
-    opening += [functools.partial(held_out_of, folder) for folder in held_out]
+    share = arguments.validation_share
+    opening += [functools.partial(sets.held_out_pairs, folder, scale, share) for folder in held_out]
     if arguments.hr:
         lr = None if by_pillow else arguments.lr
         opening.append(functools.partial(sets.test_pairs_of_two, arguments.hr, lr, scale))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
+from srgan_lit.data import sets
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.pictures import bicubic
 
@@ -150,6 +151,64 @@ def test_reference_patches_are_trained_on_but_not_validated_with(tmp_path):
     assert not any("24@N07" in name for name in trained)
 
 
+def test_a_folder_called_ref_is_one_like_others(tmp_path):
+    photos(tmp_path / "photos", 0)
+    photos(tmp_path / "photos" / "ref", 30)
+    config = DataConfig(name="folder", root=str(tmp_path / "photos"), cache=str(tmp_path), batch_size=1, crop=16)
+    data = SRDataModule(config, scale=4, seed=0, iterations=60)
+    data.setup()
+    trained = {name for batch in data.train_dataloader() for name in batch["name"]}
+    validated = {pair.name for pair in loaded(data.validation_set())}
+    assert validated
+    assert len(trained | validated) == 30
+
+
+@pytest.mark.parametrize("layout", ["plain", "DIV2K", "CUFED"])
+def test_what_evaluate_takes_for_held_out_is_what_a_training_holds_out(layout, tmp_path):
+    root, options = tmp_path / "data", {"name": "folder"}
+    if layout == "CUFED":
+        options = {"name": "cufed", "use_ref": True}
+        for part in ("input", "ref"):
+            (root / part).mkdir(parents=True)
+            for number in range(120):
+                name = f"H_0_{number // 3}@N07_{number % 3}_0.png"
+                Image.new("RGB", (32, 32), (number, 9, 9)).save(root / part / name)
+    elif layout == "DIV2K":
+        root.mkdir()
+        photos(root / "DIV2K_train_HR", 0)
+        photos(root / "DIV2K_train_LR_bicubic", 0)
+        photos(root / "DIV2K_train_LR_bicubic" / "X4", 0)
+        for number in range(60):
+            hr = Image.new("RGB", (32, 32), (number, 9, 9))
+            hr.save(root / "DIV2K_train_HR" / f"{number:04}.png")
+            hr.resize((8, 8)).save(root / "DIV2K_train_LR_bicubic" / "X4" / f"{number:04}x4.png")
+    else:
+        photos(root, 60)
+    data = SRDataModule(DataConfig(**options, root=str(root), cache=str(tmp_path), crop=32), scale=4)
+    data.setup()
+    held_out = sets.held_out_pairs(root, 4, 0.05)
+    trainings = [data.packed.pair(at) for at in data._validation]
+    assert trainings
+    scored = [held_out.load(at) for at in range(len(held_out))]
+    assert [pair.hr[0, 0].tolist() for pair in scored] == [pair.hr[0, 0].tolist() for pair in trainings]
+
+
+def test_test_pictures_are_not_taken_for_those_of_the_validation(cache, tmp_path):
+    photos(tmp_path / "validation", 2)
+    data = sample(cache)
+    data.config = DataConfig(name="folder", root=str(tmp_path), test_root=str(tmp_path / "validation"), cache=cache)
+    assert data.test_set().name == "validation (test)"
+
+
+def test_a_second_training_with_the_same_data_begins_at_its_beginning(cache, tmp_path):
+    fit(sample(cache, iterations=8), callbacks=[Stop(5, tmp_path / "stopped.ckpt", hook="batch")])
+    data = sample(cache, iterations=8)
+    fit(data, checkpoint=tmp_path / "stopped.ckpt")
+    again, _ = fit(data)
+    fresh, _ = fit(sample(cache, iterations=8))
+    same(again.seen, fresh.seen)
+
+
 class Rank:
     """As much of a trainer as the loaders look at."""
 
@@ -206,8 +265,9 @@ def test_bad_and_small_pictures_stop_the_training_or_are_left_out(tmp_path):
     for name in ("p001.png", "p005.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:900])  # the header is whole
     Image.new("RGB", (12, 40)).save(tmp_path / "small.png")
+    Image.new("RGB", (18, 40)).save(tmp_path / "unscored.png")  # SSIM's window does not fit between the borders
     options = {"name": "folder", "root": str(tmp_path), "cache": str(tmp_path / ".cache"), "crop": 16}
-    with pytest.raises(SRGANError, match=r"2 of 9 .*p001\.png.*p005\.png.*skip_bad=true"):
+    with pytest.raises(SRGANError, match=r"2 of 10 .*p001\.png.*p005\.png.*skip_bad=true"):
         SRDataModule(DataConfig(**options), scale=4, seed=0, iterations=1).setup()
     data = SRDataModule(DataConfig(**options, skip_bad=True, batch_size=1), scale=4, seed=0, iterations=5)
     data.setup()

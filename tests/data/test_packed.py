@@ -94,6 +94,26 @@ def test_whatever_kind_of_file_a_camera_or_program_writes(tmp_path):
     assert [name for name in cache.names if cache.grey[by_name[name]]] == ["float.tif", "grey.png", "wide.png"]
 
 
+def test_a_picture_that_could_not_be_read_is_tried_again(tmp_path, monkeypatch):
+    folder, cache = tmp_path / "photos", tmp_path / "cache"
+    fill(folder, 3)
+    decode = rgb8.read_picture
+
+    def short_of_memory(path):
+        if "p001" in str(path):
+            raise SRGANError(f"{path}: not a readable picture (MemoryError)")
+        return decode(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rgb8, "read_picture", short_of_memory)
+        assert list(opened(folder, cache).bad) == ["p001.png"]
+        before = pixel_files(cache)
+        assert list(opened(folder, cache).bad) == ["p001.png"]
+        assert pixel_files(cache) == before, "still bad: nothing is packed again"
+    assert not opened(folder, cache).bad
+    assert_right(opened(folder, cache), folder)
+
+
 def test_cmyk_is_seen_through_its_profile_as_upscale_sees_it(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -5,6 +5,7 @@ import copy
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from helpers.tiny_training import Pictures, fit, make, plan, same, snapshot
@@ -171,6 +172,25 @@ def test_gradients_that_stay_not_finite_end_the_run_with_the_command_that_goes_o
         fit(module, tmp_path, StopWhenDiverged(tmp_path), data=Pictures(spoilt=range(12)), val_check_interval=100)
     assert module.skipped == LIMIT
     assert same(module.generator, before)
+
+
+def test_a_negative_loss_is_no_divergence(tmp_path):
+    class Negative(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            module.values[module.plan.pretrain.loss] -= 5
+
+    module, divergence = make(plan(pretrain=12)), StopWhenDiverged(tmp_path)
+    fit(module, tmp_path, Negative(), divergence, val_check_interval=100)
+    assert not divergence.lost
+
+
+def test_a_phase_that_begins_with_no_number_keeps_what_the_one_before_it_made(tmp_path):
+    module, folder = make(plan(pretrain=2, adversarial=20)), tmp_path / "checkpoints"
+    keeping = ModelCheckpoint(folder, every_n_train_steps=4, save_top_k=-1)
+    watchers, options = (StopWhenDiverged(tmp_path), keeping), {"enable_checkpointing": True, "val_check_interval": 100}
+    with pytest.raises(SRGANError, match=r"not finite: .*total.*Go on from iteration 8, before that"):
+        fit(module, tmp_path, *watchers, data=Pictures(spoilt=range(2, 12)), **options)
+    assert not (folder / "diverged").exists(), "their updates were left out"
 
 
 def test_in_float16_each_network_has_a_scale_of_its_own(tmp_path):

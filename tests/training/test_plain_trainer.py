@@ -84,6 +84,44 @@ def test_the_whole_of_it_is_trained_validated_tested_and_predicted_and_every_log
     assert all(0 <= picture.min() <= picture.max() <= 1 for picture in predicted)
 
 
+def test_a_validation_may_come_before_a_training_of_both_phases(tmp_path):
+    network, lightning = module(), trainer(tmp_path, logger=False)
+    (before,) = lightning.validate(network, data(), verbose=False)
+    assert before["val/perceptual"] > 0, "VGG was loaded for it"
+    lightning.fit(network, data())
+    assert lightning.global_step == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "crop", "said"),
+    [
+        ({}, 48, "for crops of 32 pixels, the data's are 48"),
+        ({"precision": "bf16-true"}, 32, "32-true, bf16-mixed, 16-mixed"),
+        ({"precision": "64-true"}, 32, "32-true, bf16-mixed, 16-mixed"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_trained(options, crop, said, tmp_path):
+    network, lightning = module(), trainer(tmp_path, logger=False, **options)
+    with pytest.raises(UsageError, match=said):
+        lightning.fit(network, data(crop=crop))
+    assert lightning.global_step == 0
+
+
+def test_r1_that_was_computed_before_a_stop_is_in_the_curve_after_it(tmp_path):
+    phase = {"adversarial": {"iterations": 6, "r1": 1.0, "r1_every": 4}, "weights": {"perceptual": 0, "adversarial": 1}}
+    curves = []
+    for stops in ((6,), (2, 6)):
+        checkpoint = None
+        folder = tmp_path / str(len(stops))
+        for number, stop in enumerate(stops):
+            lightning = trainer(folder / str(number), max_steps=stop, logger=CSVLogger(folder / str(number), name=""))
+            lightning.fit(module(phase=phase), data(), ckpt_path=checkpoint)
+            lightning.save_checkpoint(checkpoint := folder / f"{stop}.ckpt")
+        curves.append([row["train/r1"] for row in rows(folder / str(number)) if row["train/total"]])
+    assert all(curves[0])
+    assert curves[1] == curves[0][2:]
+
+
 def test_a_checkpoint_needs_nothing_else(tmp_path):
     network = module(optimization={"ema": 0.5})
     trained = trainer(tmp_path, logger=False)
@@ -221,7 +259,7 @@ def test_validate_without_fit_scores_textures_wherever_the_networks_are(tmp_path
 
 
 def test_crops_and_scales_that_do_not_fit_are_said(tmp_path):
-    with pytest.raises(UsageError, match=r"crops of 32 pixels.*batches are 48x48.*crop=48"):
+    with pytest.raises(UsageError, match=r"crops of 32 pixels, the data's are 48"):
         trainer(tmp_path, logger=False).fit(module(phase={"adversarial": {"iterations": 2}}), data(crop=48))
     with pytest.raises(UsageError, match="not a multiple"):
         data(crop=50)

@@ -262,6 +262,24 @@ def test_a_run_is_gone_on_with_from_anywhere_without_what_it_began_from(begun, d
     assert "would be another run" in errors[0]
 
 
+def test_the_keys_of_its_own_logger_may_change(begun, capsys):
+    run_dir = begun(3)
+    config = saved(run_dir)
+    config.logger = OmegaConf.load(CONF / "logger" / "wandb.yaml")
+    OmegaConf.save(config, run_dir / "config.yaml")
+    assert until_it_trains(capsys, f"resume={run_dir}", "logger.tags=[second]") == (None, [])
+    assert saved(run_dir).logger.tags == ["second"]
+
+
+def test_checkpoints_that_cannot_be_read_safely_are_not_called_damaged(begun, capsys):
+    run_dir = begun(3)
+    torch.save({"global_step": 3, "callbacks": {"mine": np.zeros(3)}}, run_dir / "checkpoints" / "last.ckpt")
+    status, errors = until_it_trains(capsys, f"resume={run_dir}")
+    assert status == 1
+    assert "cannot be read without running code" in errors[0]
+    assert "remove" not in errors[0]
+
+
 def test_a_folder_whose_name_is_hostile_is_gone_on_with(begun, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in ("a b=c,d $x", "[1]{2} 'x' \"y\"\\"):

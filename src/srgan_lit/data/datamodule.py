@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -22,6 +23,8 @@ from srgan_lit.pictures import tensors
 from srgan_lit.pictures.rgb8 import Pair
 
 _log = logging.getLogger(__name__)
+
+VALIDATION = "validation"  # what the set is called in tables
 
 
 class _Share(DistributedSampler[int]):
@@ -84,6 +87,8 @@ class SRDataModule(lightning.LightningDataModule):
         Raises:
             SRGANError: pictures are no good or too small and not to be skipped, or too few are left.
         """
+        if stage == "fit":
+            self._consumed = 0  # a checkpoint, which is loaded after this, may say another
         if self._packed is not None:
             return
         config = self.config
@@ -102,11 +107,13 @@ class SRDataModule(lightning.LightningDataModule):
                 "Replace them, or leave them out with data.skip_bad=true"
             )
         albums = {source.name: source.album for source in sources}
-        used = [at for at in range(len(opened)) if opened.lr_sizes[at].min() * self.scale >= config.crop]
+        least = sets.least_side(config, self.scale)
+        used = [at for at in range(len(opened)) if opened.lr_sizes[at].min() * self.scale >= least]
         small = len(opened) - len(used)
         if small and not config.skip_bad:
             raise SRGANError(
-                f"{small} pictures are smaller than data.crop={config.crop}; data.skip_bad=true skips them"
+                f"{small} pictures are smaller than {least}x{least}, which crops (data.crop={config.crop}) and scores "
+                "need; data.skip_bad=true skips them"
             )
         try:
             held_out = splits.held_out((albums[opened.names[at]] for at in used), config.validation_share)
@@ -116,8 +123,11 @@ class SRDataModule(lightning.LightningDataModule):
                 "to validate with"
             ) from None
         self._training = [at for at in used if albums[opened.names[at]] not in held_out]
+        references = "ref/" if config.name == "cufed" else None
         self._validation = [
-            at for at in used if albums[opened.names[at]] in held_out and not opened.names[at].startswith("ref/")
+            at
+            for at in used
+            if albums[opened.names[at]] in held_out and not (references and opened.names[at].startswith(references))
         ]
         self._packed = opened
 
@@ -186,7 +196,7 @@ class SRDataModule(lightning.LightningDataModule):
     def validation_set(self) -> WholePairs:
         """All validation pictures, in the order of their names; each is loaded when it is asked for."""
         names = [self.packed.names[at] for at in self._validation]
-        return WholePairs("validation", names, self._validation_pair)
+        return WholePairs(VALIDATION, names, self._validation_pair)
 
     def test_set(self) -> WholePairs:
         """All test pictures, likewise; empty where there is no ``data.test_root``."""
@@ -239,4 +249,6 @@ class SRDataModule(lightning.LightningDataModule):
             return sets.embedded(self.scale)
         if self.config.test_root is None:
             return sets.TestSet(name="none", sources=(), scale=self.scale)
-        return sets.test_pairs(self.config.test_root, self.scale)
+        test_set = sets.test_pairs(self.config.test_root, self.scale)
+        # Tables tell sets apart by their names.
+        return replace(test_set, name="validation (test)") if test_set.name == VALIDATION else test_set

@@ -147,6 +147,7 @@ def _open_current(folder: Path, sources: Sequence[Source], scale: int) -> Packed
         index is None
         or not _same_kind(index, sources, scale)
         or index["stamps"] != [_stamps(source) for source in sources]
+        or not _bad_ones_still_are(index, sources)
     ):
         return None
     try:
@@ -169,7 +170,17 @@ def _refreshed(folder: Path, sources: Sequence[Source], scale: int) -> dict[str,
         if stamps != index["stamps"][at] and (not all(stamps) or _digests(source) != index["digests"][at]):
             return None
         index["stamps"][at] = stamps
-    return index
+    return index if _bad_ones_still_are(index, sources) else None
+
+
+def _bad_ones_still_are(index: dict[str, Any], sources: Sequence[Source]) -> bool:
+    """Whether no picture that could not be read can be read now: memory, a disk or a decoder may have been missing."""
+    for source in sources:
+        if source.name in index["bad"]:
+            with contextlib.suppress(SRGANError):
+                sets.load_pair(source, index["scale"])
+                return False
+    return True
 
 
 def _read_index(folder: Path) -> dict[str, Any] | None:

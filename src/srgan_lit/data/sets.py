@@ -29,6 +29,7 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 
 PIL = "pil"  # Pillow's bicubic in the place of MATLAB's: one value in seven differs, and bicubic loses 0.01 dB on Set14
 
+_SSIM_WINDOW = 11  # pixels: of its authors
 _LISTED = 20  # files named in one error line; ``prepare`` names them all
 
 
@@ -277,7 +278,7 @@ class TestSet:
         return degradations.degraded_pair(pair, file=source.album, kind=self.degradation, scale=self.scale)
 
     def held_out(self, share: float) -> "TestSet":
-        """Those of its pictures that a training with ``data.validation_share=share`` on the same folder holds out.
+        """Those of its pictures whose albums are held out by their hash.
 
         Raises:
             UsageError: it has fewer than two.
@@ -311,6 +312,27 @@ def test_pairs(folder: str | Path, scale: int) -> TestSet:
     root = _test_folder(folder)
     layout = layouts.of_test(root, scale)
     return _test_set(root, layout, scale)
+
+
+def held_out_pairs(folder: str | Path, scale: int, share: float) -> TestSet:
+    """The pictures in ``folder`` that a training with ``data.validation_share=share`` on it holds out.
+
+    Of CUFED, those of whole albums, and none of its references.
+
+    Raises:
+        As ``test_pairs``; UsageError also where there are fewer than two albums.
+    """
+    test_set = test_pairs(folder, scale)
+    if folder != "sample":
+        root = _test_folder(folder)
+        if layouts.find_cufed(root):
+            training = _cufed(root, use_ref=False)
+            sources = _short_names(training.sources)
+            test_set = replace(test_set, understood="CUFED", unreadable=tuple(training.unreadable))
+        else:  # by the names that a training has
+            sources = [replace(each, album=each.path.relative_to(root).as_posix()) for each in test_set.sources]
+        test_set = replace(test_set, sources=tuple(sources))
+    return test_set.held_out(share)
 
 
 def test_pairs_of_two(hr: str | Path, lr: str | Path | None, scale: int) -> TestSet:
@@ -364,6 +386,11 @@ def listing(bad: Sequence[str]) -> str:
     return "; ".join(bad[:_LISTED]) + more
 
 
+def least_side(config: DataConfig, scale: int) -> int:
+    """Pixels of HR that a side of each picture must have: a crop, and what SSIM needs inside the protocol's border."""
+    return max(config.crop, 2 * scale + _SSIM_WINDOW)
+
+
 def check_crop(config: DataConfig, scale: int) -> None:
     """Refuse a crop that LR pixels do not fill.
 
@@ -394,7 +421,7 @@ def check(config: DataConfig, scale: int) -> None:
         except SRGANError as error:
             bad.append(str(error))
             continue
-        if min(height, width) // scale * scale < config.crop:
+        if min(height, width) // scale * scale < least_side(config, scale):
             small.append((min(height, width), f"{source.path} is {width}x{height}"))
         else:
             good.append(source)
@@ -405,10 +432,12 @@ def check(config: DataConfig, scale: int) -> None:
         )
     if small and not config.skip_bad:
         least, message = min(small)
-        ways = [f"data.crop={least // scale * scale}"] if least >= scale else []
+        scored = 2 * scale + _SSIM_WINDOW
+        ways = [f"data.crop={least // scale * scale}"] if least // scale * scale >= scored else []
         ways += ["leave them out with data.skip_bad=true"] if good else []
+        what = f"data.crop={config.crop}" if config.crop >= scored else f"{scored} pixels, as scores at x{scale} need,"
         raise UsageError(
-            f"data.crop={config.crop} is larger than {len(small)} of the pictures; the smallest, {message}. "
+            f"{what} is larger than {len(small)} of the pictures; the smallest, {message}. "
             f"Try {' or '.join(ways) or 'larger pictures'}"
         )
     if len({source.album for source in good}) < 2:

@@ -142,7 +142,8 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     ):
         for key in keys:
             del group[key]
-    for group, key in ((settings, "init_from"), (settings["perceptual"], "weights")):
+    named = [(settings, key) for key in ("init_from", "init_discriminator_from", "lpips")]
+    for group, key in (*named, (settings["perceptual"], "weights")):
         group[key] = group[key] and Path(group[key]).name
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return {

@@ -35,10 +35,11 @@ class Judge(ABC, Generic[Network]):
 
     def on(self, device: torch.device) -> Network:
         """The network on this device, loaded first where it is not yet."""
-        if self.network is None:
-            self.network = self.load()
-        where = next(itertools.chain(self.network.parameters(), self.network.buffers()), None)
-        return self.network if where is None or where.device == device else self.network.to(device)
+        with torch.inference_mode(False):  # a validation may be the first to ask, and a training the next
+            if self.network is None:
+                self.network = self.load()
+            where = next(itertools.chain(self.network.parameters(), self.network.buffers()), None)
+            return self.network if where is None or where.device == device else self.network.to(device)
 
 
 class FeatureLoss(Judge[PerceptualLoss]):

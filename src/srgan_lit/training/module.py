@@ -39,6 +39,7 @@ from srgan_lit.training.schedules import scheduler
 from srgan_lit.training.whole_pictures import WholePictures, judged
 
 PRETRAIN, ADVERSARIAL = "pretrain", "adversarial"
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # weights, losses and scores stay float32
 
 # What an update minimises, and what it says of itself: unweighted losses by name, the weighted ``total``.
 Minimised = tuple[Tensor, dict[str, Tensor]]
@@ -209,13 +210,22 @@ class SRGANModule(L.LightningModule):
         """Check the data's scale, and load what scores and losses need.
 
         Raises:
-            UsageError: the data are of another scale.
+            UsageError: the data are of another scale, or crops of another size than the discriminator's, or the
+                precision is none of ``PRECISIONS``.
             SRGANError: the weights of the feature loss cannot be read or downloaded.
         """
         scale = self.generator.scale
         data_scale = getattr(self.trainer.datamodule, "scale", scale)  # type: ignore[attr-defined]
         if data_scale != scale:
             raise UsageError(f"the generator is x{scale}, the data x{data_scale}: give both the same scale=")
+        crop = getattr(self.discriminator, "crop", None)
+        data_crop = getattr(getattr(self.trainer.datamodule, "config", None), "crop", crop)  # type: ignore[attr-defined]
+        if stage == "fit" and crop not in (None, data_crop):
+            raise UsageError(
+                f"the discriminator is for crops of {crop} pixels, the data's are {data_crop}: give both the same crop="
+            )
+        if self.trainer.precision not in PRECISIONS:
+            raise UsageError(f"precision={self.trainer.precision!r}; take one of {', '.join(PRECISIONS)}")
         float16_scalers.separate(self.trainer)
         self._whole_pictures.forget()
         if stage == "fit":
@@ -581,7 +591,10 @@ class SRGANModule(L.LightningModule):
         checkpoint["generator_network"] = architectures.name_of(self.generator)
         checkpoint["generator_architecture"] = architectures.shape_of(self.generator)
         checkpoint["skipped"] = self.skipped
+        checkpoint["r1"] = self._r1
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the count of skipped iterations."""
+        """Continue the count of skipped iterations, and the curve of R1."""
         self._skips.go_on(checkpoint["skipped"])
+        penalty = checkpoint.get("r1")
+        self._r1 = None if penalty is None else penalty.to(self.device)

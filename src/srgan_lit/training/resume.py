@@ -5,10 +5,13 @@ import dataclasses
 import hashlib
 import json
 import logging
+import pickle
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from srgan_lit.common import atomic_files
@@ -38,12 +41,7 @@ def run_dir_override(arguments: Sequence[str]) -> list[str]:
     Raises:
         UsageError: the arguments name another one.
     """
-
-    def last(key: str) -> str | None:
-        values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
-        return values[-1] if values and values[-1] not in ("null", "") else None
-
-    run_dir, elsewhere = last("resume"), last("run_dir")
+    run_dir, elsewhere = _last(arguments, "resume"), _last(arguments, "run_dir")
     if run_dir is None:
         return []
     if elsewhere not in (None, run_dir):
@@ -52,6 +50,23 @@ def run_dir_override(arguments: Sequence[str]) -> list[str]:
             "or copy the folder and resume the copy"
         )
     return [f"run_dir={run_dir}"]
+
+
+def logger_override(arguments: Sequence[str]) -> list[str]:
+    """The ``logger=`` of the run that a ``resume=`` among the arguments names, where they change keys of it."""
+    run_dir = _last(arguments, "resume")
+    if run_dir is None or not any(argument.startswith("logger.") for argument in arguments):
+        return []
+    with contextlib.suppress(Exception):  # no run is there, or one of an older version: said where it is resumed
+        path = OverridesParser.create().parse_override(f"resume={run_dir}").value()
+        return [f"logger={saved(Path(str(path)))['logger']['name']}"]
+    return []
+
+
+def _last(arguments: Sequence[str], key: str) -> str | None:
+    """The value that counts among ``key=value``; None where there is none."""
+    values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
+    return values[-1] if values and values[-1] not in ("null", "") else None
 
 
 def _covers(keys: Iterable[str], key: str) -> bool:
@@ -84,7 +99,10 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     """
     run_dir = Path(str(cfg.resume))
     resumed = OmegaConf.create(quoting.literals(saved(run_dir)))
+    own_logger = f"logger={OmegaConf.select(resumed, 'logger.name')}"
     for override in overrides:
+        if override == own_logger:  # ``logger_override``'s
+            continue
         key, _, text = override.partition("=")
         before = OmegaConf.select(resumed, key)
         moves = key == "lpips" and before and OmegaConf.select(cfg, key)  # ``check_material`` looks at the file
@@ -238,10 +256,18 @@ def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
         log.warning("%s: stopped before its first checkpoint, so it begins anew", run_dir)
         return None, 0
     whole: list[tuple[int, Path]] = []
+    unreadable = ""
     for path in paths:
-        with contextlib.suppress(Exception):  # a damaged file raises one of many kinds; an older whole one will do
+        try:
             iteration = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
             whole.append((int(iteration), path))
+        except pickle.UnpicklingError as error:  # of another version, or of a callback's
+            match = re.search(r"GLOBAL ([\w.]+)", str(error))
+            unreadable = f"{path} holds {match[1]}, which" if match else unreadable
+        except Exception:  # a damaged file raises one of many kinds; an older whole one will do
+            log.debug("%s is not whole", path, exc_info=True)
+    if not whole and unreadable:
+        raise SRGANError(f"{quoting.override('resume', run_dir)}: {unreadable} cannot be read without running code")
     if not whole:
         raise SRGANError(
             f"{quoting.override('resume', run_dir)}: none of the {len(paths)} files in checkpoints/ is whole; "

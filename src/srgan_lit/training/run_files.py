@@ -1,6 +1,9 @@
 """How a run's curve and checkpoints reach the disk: never half written, never begun anew by a resumed run."""
 
 import csv
+import io
+import pickle
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from srgan_lit.common import atomic_files
+from srgan_lit.common.errors import SRGANError
 
 
 class _Writer(ExperimentWriter):
@@ -67,6 +71,25 @@ class ContinuedCSVLogger(CSVLogger):
         """Lightning's ``hparams.yaml``: ``config.yaml`` says it all."""
 
 
+def refuse_code(name: str, state: object) -> None:
+    """Refuse what a callback would put into a checkpoint, and what could not be read back without running code.
+
+    Raises:
+        SRGANError: its state is more than numbers, text and tensors.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    content.seek(0)
+    try:
+        torch.load(content, weights_only=True)
+    except pickle.UnpicklingError as error:
+        match = re.search(r"GLOBAL ([\w.]+)", str(error))
+        raise SRGANError(
+            f"{name}: its state_dict() holds {match[1] if match else 'objects'}, which cannot be read back from a "
+            "checkpoint without running code; return numbers, text and tensors"
+        ) from error
+
+
 class RunCheckpoints(ModelCheckpoint):
     """``last.ckpt`` and the newest ``iteration=<N>.ckpt`` of a run directory, every so many iterations.
 
@@ -96,7 +119,9 @@ class RunCheckpoints(ModelCheckpoint):
         """Nothing: it is about another time, and perhaps another place."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look what is there."""
+        """Look what is there, and whether the others' states can be kept."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            refuse_code(type(callback).__name__, callback.state_dict())
         super().on_train_start(trainer, pl_module)
         folder = Path(str(self.dirpath))
         numbered = sorted(folder.glob("iteration=*.ckpt"), key=lambda path: path.stat().st_mtime)
@@ -134,6 +159,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Write beside the target, then move."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_files.replacing(path) as temporary, temporary.open("wb") as file:
+            for name, state in checkpoint.get("callbacks", {}).items():
+                refuse_code(name, state)
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch closes its archive first, which fails because something else did

@@ -1,6 +1,9 @@
 """What ends a training whose gradients are no longer finite: the pictures' names, and a command that helps."""
 
+import logging
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,17 @@ FIRST = 10  # iterations of a phase whose mean loss is what is usual at its begi
 FACTOR = 100  # above what is usual, a loss tells that the weights are lost: one batch differs from another by less
 SAFE_RATE = 1e-4  # the paper's
 PATIENCE = 100  # iterations between two looks, where lines of the log are further apart
+
+
+log = logging.getLogger(__name__)
+
+
+def _far_above(loss: float, first: Sequence[float]) -> bool:
+    """``FACTOR`` times the mean of ``first``, or of its size as far above it: a loss may be negative."""
+    if not first:
+        return False
+    usual, size = sum(first) / len(first), sum(map(abs, first)) / len(first)
+    return loss - usual >= (FACTOR - 1) * max(size, sys.float_info.min)
 
 
 class StopWhenDiverged(Callback):
@@ -73,7 +87,9 @@ class StopWhenDiverged(Callback):
             return
         names = ", ".join(batch["name"])
         last = f"{pl_module.global_step} had no finite gradient (the last batch: {names})"
-        said = f"{skipped} iterations in a row up to {last}"
+        values = ((name, value) for name, value in pl_module.values.items() if not name.startswith("gradient_norm"))
+        faulty = ", ".join(name for name, value in values if not value.isfinite())
+        said = f"{skipped} iterations in a row up to {last}" + (f"; not finite: {faulty}" if faulty else "")
         if not trainer.is_global_zero:
             raise SRGANError(said)
         newest = self._set_lost_ones_aside()
@@ -99,10 +115,17 @@ class StopWhenDiverged(Callback):
             return
         losses = torch.cat([loss.float().reshape(1) for _, _, loss in self._unread]).tolist()
         for (iteration, phase, _), loss in zip(self._unread, losses, strict=True):
-            if not math.isfinite(loss):
-                continue
             first = self._first[phase]
-            self._lost = bool(first) and loss >= FACTOR * sum(first) / len(first)
+            if not math.isfinite(loss):
+                if not first:
+                    self._sound = iteration  # from the beginning on: no update has changed a weight
+                continue
+            before, self._lost = self._lost, _far_above(loss, first)
+            if self._lost and not before:
+                log.warning(
+                    "iteration %d: the loss is %.3g, far above %.3g, where the phase began: no checkpoint is written "
+                    "until it is lower", iteration, loss, sum(first) / len(first)
+                )  # fmt: skip
             if not self._lost:
                 self._sound = iteration - 1  # the loss is that of the weights before this update
                 if len(first) < FIRST:
