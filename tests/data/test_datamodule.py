@@ -163,7 +163,7 @@ def test_a_folder_called_ref_is_one_like_others(tmp_path):
     assert len(trained | validated) == 30
 
 
-@pytest.mark.parametrize("layout", ["plain", "DIV2K", "CUFED"])
+@pytest.mark.parametrize("layout", ["plain", "a folder called input", "DIV2K", "CUFED"])
 def test_what_evaluate_takes_for_held_out_is_what_a_training_holds_out(layout, tmp_path):
     root, options = tmp_path / "data", {"name": "folder"}
     if layout == "CUFED":
@@ -182,8 +182,12 @@ def test_what_evaluate_takes_for_held_out_is_what_a_training_holds_out(layout, t
             hr = Image.new("RGB", (32, 32), (number, 9, 9))
             hr.save(root / "DIV2K_train_HR" / f"{number:04}.png")
             hr.resize((8, 8)).save(root / "DIV2K_train_LR_bicubic" / "X4" / f"{number:04}x4.png")
-    else:
+    elif layout == "plain":
         photos(root, 60)
+    else:
+        root.mkdir()
+        photos(root / "input", 60)
+        photos(root / "more", 60)
     data = SRDataModule(DataConfig(**options, root=str(root), cache=str(tmp_path), crop=32), scale=4)
     data.setup()
     held_out = sets.held_out_pairs(root, 4, 0.05)

@@ -123,12 +123,10 @@ class SRDataModule(lightning.LightningDataModule):
                 "to validate with"
             ) from None
         self._training = [at for at in used if albums[opened.names[at]] not in held_out]
-        references = "ref/" if config.name == "cufed" else None
-        self._validation = [
-            at
-            for at in used
-            if albums[opened.names[at]] in held_out and not (references and opened.names[at].startswith(references))
-        ]
+        validation = [at for at in used if albums[opened.names[at]] in held_out]
+        if config.name == "cufed":
+            validation = [at for at in validation if not opened.names[at].startswith("ref/")]
+        self._validation = validation
         self._packed = opened
 
     @property

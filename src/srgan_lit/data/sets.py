@@ -325,10 +325,10 @@ def held_out_pairs(folder: str | Path, scale: int, share: float) -> TestSet:
     test_set = test_pairs(folder, scale)
     if folder != "sample":
         root = _test_folder(folder)
-        if layouts.find_cufed(root):
-            training = _cufed(root, use_ref=False)
-            sources = _short_names(training.sources)
-            test_set = replace(test_set, understood="CUFED", unreadable=tuple(training.unreadable))
+        cufed = _cufed(root, use_ref=False) if layouts.find_cufed(root) else TrainingSet(sources=[])
+        if cufed.sources and all(each.album != each.path.name for each in cufed.sources):
+            sources = _short_names(cufed.sources)
+            test_set = replace(test_set, understood="CUFED", unreadable=tuple(cufed.unreadable))
         else:  # by the names that a training has
             sources = [replace(each, album=each.path.relative_to(root).as_posix()) for each in test_set.sources]
         test_set = replace(test_set, sources=tuple(sources))

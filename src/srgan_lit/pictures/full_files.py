@@ -437,7 +437,8 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
                 software=False,
                 extratags=tags,
             )
-    _append(path, directories)
+    if directories:
+        _append(path, directories)
 
 
 def _tiles(first: Pixels, bands: Iterator[Pixels]) -> Iterator[Pixels]:
