@@ -19,7 +19,7 @@ from srgan_lit import upscale
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets
-from srgan_lit.pictures import formats, rgb8
+from srgan_lit.pictures import formats, full_files, rgb8
 
 RNG = np.random.default_rng(0)
 RGB = Image.fromarray(RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8))
@@ -115,6 +115,25 @@ def test_upscale_makes_a_picture_or_one_line(kind, times, tmp_path):
             assert left == []
 
     attack(seeds(kind), check, times=times)
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "sides"),
+    [
+        ({}, 26, b"\xff\x3f\xff\x3f"),
+        ({"lossless": True}, 21, b"\xff\xff\xff\x0f"),
+        ({"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}, 24, b"\xff\x3f\0\xff\x3f\0"),
+    ],
+)
+def test_a_webp_that_says_it_is_huge_is_refused_before_it_is_opened(kind, at, sides, tmp_path, monkeypatch):
+    file = io.BytesIO()
+    RGB.save(file, "WEBP", **kind)
+    content = bytearray(file.getvalue())
+    content[at : at + len(sides)] = sides
+    (tmp_path / "in.webp").write_bytes(content)
+    monkeypatch.setattr(rgb8, "open_image", lambda _: pytest.fail("Pillow would take two gigabytes"))
+    with pytest.raises(SRGANError, match="pixels are over the limit"), full_files.opened(tmp_path / "in.webp"):
+        pass
 
 
 @pytest.mark.parametrize("times", [150, pytest.param(6000, marks=pytest.mark.slow)])

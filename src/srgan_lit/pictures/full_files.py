@@ -172,6 +172,8 @@ def size_of(path: Path) -> tuple[int, int, int]:
     Raises:
         SRGANError: no picture, or damaged.
     """
+    if (canvas := _webp_canvas(path)) and canvas[0] * canvas[1] > MAX_PIXELS:
+        return *canvas, 1  # or more, which Pillow counts with all of it in memory
     with _readable(path), _image_of_any_size(path) as image:
         width, height = image.size
         # Of a PNG the EXIF may follow the pixels, which are not decoded for it; a TIFF's size is upright already.
@@ -192,6 +194,8 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, togeth
     """
     path = Path(path)
     with _readable(path):
+        if canvas := _webp_canvas(path):  # Pillow opens one with twice its canvas in memory
+            _refuse_larger(*canvas, max_pixels)
         image = _image_of_any_size(path)
     with image:
         with _readable():
@@ -215,8 +219,27 @@ def _frames(image: Image.Image) -> int:
     return getattr(image, "n_frames", 1) if holds_frames else 1
 
 
+def _webp_canvas(path: Path) -> tuple[int, int] | None:
+    """Height and width of a WebP file by its first bytes (RFC 9649, RFC 6386); None of any other."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(30)
+    if len(start) < 30 or start[:4] != b"RIFF" or start[8:12] != b"WEBP":
+        return None
+    if start[12:16] == b"VP8X":
+        return int.from_bytes(start[27:30], "little") + 1, int.from_bytes(start[24:27], "little") + 1
+    if start[12:16] == b"VP8L":
+        sides = int.from_bytes(start[21:25], "little")
+        return (sides >> 14) % 2**14 + 1, sides % 2**14 + 1
+    return int.from_bytes(start[28:30], "little") % 2**14, int.from_bytes(start[26:28], "little") % 2**14
+
+
 def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> None:
-    width, height = image.size
+    _refuse_larger(image.height, image.width, max_pixels, frames)
+
+
+def _refuse_larger(height: int, width: int, max_pixels: int, frames: int = 1) -> None:
     if width * height * frames > max_pixels:
         many = f"{frames} frames of " if frames > 1 else ""
         raise SRGANError(

@@ -157,10 +157,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write beside the target, then move."""
+        for name, state in checkpoint.get("callbacks", {}).items():
+            refuse_code(name, state)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_files.replacing(path) as temporary, temporary.open("wb") as file:
-            for name, state in checkpoint.get("callbacks", {}).items():
-                refuse_code(name, state)
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch closes its archive first, which fails because something else did
