@@ -6,6 +6,9 @@ BOX := $(basename $(notdir $(wildcard src/srgan_lit/models/*.safetensors)))
 GPU_REPORT := gpu-report.txt
 QUICK := $(addprefix tests/,common config data evaluation losses model_files networks pictures upscaling)
 
+# Else each of the tests' processes compiles what it imports once more: ten seconds for torch and Lightning.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo check test test-quick test-slow gpu scores notebooks format clean
 
 setup: .venv/.ready

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from helpers import foreign_networks
+from helpers import foreign_networks, warm_python
 from srgan_lit.model_files.generator_file import save_generator
 from srgan_lit.model_files.vgg_weights import vgg_features
 from srgan_lit.networks.srresnet import Generator
@@ -82,7 +82,7 @@ def desk(tmp_path_factory):
 def serves(words, desk):
     """The page's command goes on until it is ended; its first line says where the page is."""
     command = [sys.executable, *words, "--port", "0"]
-    with subprocess.Popen(command, cwd=desk, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with warm_python.Popen(command, cwd=desk, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             with urllib.request.urlopen(process.stdout.readline().split()[0], timeout=60) as page:
                 assert b"runs/srgan/2026-01-31_12-00-00" in page.read()
@@ -115,7 +115,7 @@ def test_command_of_the_readme_runs(line, desk):
         return
     if "srgan_lit.benchmark" in words:
         words += ["--only", "loader"]  # what needs no minutes
-    result = subprocess.run(
+    result = warm_python.run(
         [sys.executable, *words[1:]], cwd=desk, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
     )
     if "prepare cufed" in line:  # the stand-in has six pairs, which is said, and is no success
@@ -125,7 +125,7 @@ def test_command_of_the_readme_runs(line, desk):
 
 
 def python_of_the_readme(code, desk):
-    result = subprocess.run([sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, timeout=300)
+    result = warm_python.run([sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -134,7 +134,7 @@ def python_of_the_readme(code, desk):
 def test_python_of_the_readme_runs(code, desk):
     if "srgan.onnx" in code and not (desk / "srgan.onnx").exists():  # its command comes before, in the same part
         line = next(line for line in COMMANDS if "srgan.onnx" in line)
-        subprocess.run([sys.executable, *shlex.split(line)[1:]], cwd=desk, check=True, timeout=300)
+        warm_python.run([sys.executable, *shlex.split(line)[1:]], cwd=desk, check=True, timeout=300)
     python_of_the_readme(code + "\nassert large.size == (96, 96)", desk)
 
 

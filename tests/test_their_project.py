@@ -5,7 +5,6 @@ import io
 import logging
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from helpers import tiny_runs
+from helpers import tiny_runs, warm_python
 from srgan_lit import load_generator, train
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.data.sets import SAMPLE
@@ -35,7 +34,7 @@ def theirs(tmp_path_factory):
 
 
 def command(folder, *arguments):
-    result = subprocess.run(
+    result = warm_python.run(
         [sys.executable, "-m", "srgan_lit.train", *arguments], cwd=folder, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr

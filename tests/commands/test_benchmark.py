@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from helpers import warm_python
 from srgan_lit import benchmark
 from srgan_lit.benchmarking import lean, textbook, workloads
 from srgan_lit.benchmarking.multiply_adds import counting
@@ -335,7 +335,7 @@ def test_what_cannot_keep_freed_memory_says_so(monkeypatch, capsys):
 
 
 def run(*arguments):
-    return subprocess.run(
+    return warm_python.run(
         [sys.executable, "-m", "srgan_lit.benchmark", *map(str, arguments)], capture_output=True, text=True, timeout=120
     )
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from helpers import warm_python
 from srgan_lit import evaluate
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.data.datamodule import SRDataModule
@@ -384,7 +385,7 @@ def test_the_command_scores_good_pictures_beside_bad_ones(tmp_path):
     (tmp_path / "run" / "metrics.csv").write_text("step,epoch,val/psnr\n0,0,20\n10,0,24\n")
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     options = ["--model", "bicubic", "bad.safetensors", "run", "--data", "my data", "--out", "out", "--device", "cpu"]
-    done = subprocess.run(
+    done = warm_python.run(
         [sys.executable, "-m", "srgan_lit.evaluate", *options, "--save-images"],
         cwd=tmp_path,
         capture_output=True,

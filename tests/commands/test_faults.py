@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from helpers import warm_python
 from helpers.noise_photos import photos
 from helpers.patience import HANGS_SECONDS
 from helpers.tiny_runs import BOTH, PRETRAIN, assert_same_run, command, run, start, wait_for
@@ -123,7 +124,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(disk):
 
 def test_a_limit_of_the_system_for_one_file(tmp_path):
     photos(tmp_path / "in", 1)
-    result = subprocess.run(
+    result = warm_python.run(
         [sys.executable, "-m", "srgan_lit.upscale", "in", "-o", "out", "--model", "bicubic"],
         cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_SECONDS, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),

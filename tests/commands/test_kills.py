@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers import warm_python
 from helpers.noise_photos import photos
 from helpers.tiny_runs import TINY, assert_same_run
 from srgan_lit import Generator, save_generator
@@ -29,12 +30,12 @@ ROUNDS = [(0, 2), *(pytest.param(seed, 5, marks=pytest.mark.slow) for seed in ra
 
 
 def run(command: list[object], **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, **options)
+    return warm_python.run([str(part) for part in command], capture_output=True, text=True, timeout=300, **options)
 
 
 def kill_somewhere(command: list[object], folders: list[Path], chance: random.Random, longest: float) -> bool:
     """Start and SIGKILL: at any moment, or right when a file is being written. False: it was done."""
-    process = subprocess.Popen(
+    process = warm_python.Popen(
         [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     end = time.monotonic() + chance.uniform(0, longest)

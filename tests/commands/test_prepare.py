@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import warm_python
 from srgan_lit import prepare
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config.schema import DataConfig
@@ -236,7 +237,7 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(tmp_pa
     archive = zipped(tmp_path / "made", tmp_path / "archive.zip", "CUFED/")
     command = [sys.executable, "-m", "srgan_lit.prepare", "cufed", "--archive", str(archive), "--cache", "packed"]
     for wait in ("unpacking", "unpacked", "packing"):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = warm_python.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while process.poll() is None:
             if wait == "unpacking" and any(tmp_path.glob("data/.CUFED.unpacking/**/*.png")):
                 break
@@ -246,7 +247,7 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(tmp_pa
                 break
         process.send_signal(signal.SIGKILL)
         process.wait()
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = warm_python.run(command, capture_output=True, text=True, check=False)
     assert "150 pairs, expected 11871" in finished.stderr  # another process: its own count
     assert finished.returncode == 1
     assert tree(tmp_path / "data" / "CUFED") == tree(tmp_path / "made")

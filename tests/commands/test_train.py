@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from helpers import warm_python
 from helpers.tiny_runs import BOTH, PRETRAIN, command, rows, run, tensors_close, tensors_equal, train
 from srgan_lit.model_files.generator_file import load_generator, read_metadata
 
@@ -85,14 +85,14 @@ def test_report_scores_the_validation_and_the_test_pictures(whole):
 
 def test_a_directory_that_holds_a_run_is_not_written_into(whole):
     before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("*.safetensors")}
-    result = subprocess.run(command(whole[0]), capture_output=True, text=True, timeout=120)
+    result = warm_python.run(command(whole[0]), capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
     assert "holds a run already; go on with resume=" in result.stderr
     assert before == {path: path.stat().st_mtime_ns for path in whole[0].rglob("*.safetensors")}
 
 
 def test_resume_refuses_another_run(whole):
-    result = subprocess.run(
+    result = warm_python.run(
         [sys.executable, "-m", "srgan_lit.train", f"resume={whole[0]}", "model.blocks=2"],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
@@ -118,7 +118,7 @@ def test_adversarial_phase_starts_from_a_pretrained_generator(whole, tmp_path):
 def test_init_from_another_shape_is_refused_with_what_to_type(whole, tmp_path):
     start = whole[0] / "srresnet.safetensors"
     arguments = command(tmp_path / "run", "phase=adversarial", f"init_from={start}", "model.features=16")
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    result = warm_python.run(arguments, capture_output=True, text=True, timeout=300)
     assert result.returncode == 2
     assert "add model.features=8" in result.stderr
 
@@ -159,6 +159,6 @@ def test_a_refused_command_leaves_no_folder(tmp_path):
     for run_dir in (None, "new/and/deep", "mine/run"):
         given = [f"run_dir={run_dir}"] if run_dir else []
         arguments = [sys.executable, "-m", "srgan_lit.train", "experiment=demo", "data.crop=50", *given]
-        result = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        result = warm_python.run(arguments, capture_output=True, text=True, timeout=120, cwd=tmp_path)
         assert result.returncode == 2
         assert [path.name for path in tmp_path.rglob("*")] == ["mine"], "what was there stays"

@@ -1,11 +1,12 @@
 """A command that a signal ends removes what it has begun, whatever arrives meanwhile."""
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import warm_python
 
 # A generator is closed when nobody holds it any more: after the command has been left.
 COMMAND = """
@@ -43,7 +44,7 @@ sys.exit(command_line.run(argparse.ArgumentParser, command, []))
 @pytest.mark.parametrize("second", ["SIGTERM", "SIGINT"])
 def test_a_second_signal_does_not_end_the_removal_of_what_was_begun(first: str, second: str, tmp_path: Path) -> None:
     numbers = [getattr(signal, first), getattr(signal, second)]
-    ended = subprocess.run(
+    ended = warm_python.run(
         [sys.executable, "-c", COMMAND, *(str(int(number)) for number in numbers), tmp_path],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip

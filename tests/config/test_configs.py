@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 
-from helpers import noise_photos
+from helpers import noise_photos, warm_python
 from helpers.patience import HANGS_SECONDS
 from srgan_lit.config import combinations, misspellings
 from srgan_lit.config.schema import LoggerConfig
@@ -32,7 +31,7 @@ def composed(*overrides):
 
 def train(*arguments, cwd=None):
     """The command as a user runs it."""
-    return subprocess.run(
+    return warm_python.run(
         [sys.executable, "-m", "srgan_lit.train", *arguments],
         capture_output=True,
         text=True,

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from helpers import colour_profiles
+from helpers import colour_profiles, warm_python
 from helpers.patience import HANGS_SECONDS, until
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import DataConfig
@@ -259,7 +259,7 @@ print(len(packed_cache.open_packed(found, scale=4, label="set", cache=sys.argv[2
 
 
 def start(folder, cache, pool_from=0):
-    return subprocess.Popen(
+    return warm_python.Popen(
         [sys.executable, "-c", PACK, str(folder), str(cache), str(pool_from)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

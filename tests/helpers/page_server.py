@@ -18,6 +18,8 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 from PIL import Image
 
+from helpers import warm_python
+
 
 def drawn(height: int, width: int, channels: int = 3) -> np.ndarray:
     small = np.random.default_rng(0).integers(0, 256, (2 + height // 8, 2 + width // 8, channels), dtype=np.uint8)
@@ -120,7 +122,7 @@ def serving(folder: Path, *options: str, stderr: str = "") -> Iterator[Server]:
     command = [sys.executable, "-m", "srgan_lit.app", "--port", "0", *options]
     with (
         (folder / "stderr").open("w") as said,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as process,
+        warm_python.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as process,
     ):
         try:
             yield Server(process, temporary)

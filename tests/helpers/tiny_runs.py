@@ -8,6 +8,7 @@ import sys
 import torch
 from safetensors.torch import load_file
 
+from helpers import warm_python
 from helpers.patience import HANGS_SECONDS, until
 
 TINY = [
@@ -24,7 +25,7 @@ def command(run_dir, *arguments):
 
 def run(arguments, **environment):
     """The finished process, whatever its exit status."""
-    return subprocess.run(
+    return warm_python.run(
         arguments, capture_output=True, text=True, timeout=HANGS_SECONDS, env=os.environ | environment
     )
 
@@ -47,7 +48,7 @@ def rows(run_dir):
 
 
 def start(arguments, *, own_group=False, **environment):
-    return subprocess.Popen(
+    return warm_python.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
         start_new_session=own_group,
     )  # fmt: skip

@@ -4,7 +4,6 @@ import contextlib
 import io
 import itertools
 import struct
-import subprocess
 import sys
 import zlib
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from helpers import warm_python
 from helpers.mutations import attack, hung_after
 from helpers.patience import HANGS_SECONDS
 from srgan_lit import upscale
@@ -82,7 +82,7 @@ def test_what_pillow_logs_is_no_second_line(tmp_path):
     content[at + 8 : at + 10] = struct.pack("<H", 279)
     (tmp_path / "in.tif").write_bytes(content)
     command = [sys.executable, "-m", "srgan_lit.upscale", "in.tif", "-o", "out.tif", "--model", "bicubic"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_SECONDS)
+    result = warm_python.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_SECONDS)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("in.tif: ")

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import runpy
-import subprocess
 import sys
 
 import pytest
@@ -13,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from helpers import noise_photos
+from helpers import noise_photos, warm_python
 from srgan_lit.config.composition import CONF, configuration
 from srgan_lit.sweeps import run_table
 from srgan_lit.training import build
@@ -38,7 +37,7 @@ def _clean_hydra():
 
 
 def train(*arguments, cwd=None, **environment):
-    return subprocess.run(
+    return warm_python.run(
         [sys.executable, "-m", "srgan_lit.train", *arguments],
         capture_output=True, text=True, timeout=300, env={**os.environ, **environment}, cwd=cwd,
     )  # fmt: skip
@@ -84,12 +83,12 @@ def test_a_multirun_ends_with_its_table(some_failed):
 
 def test_runs_makes_the_table_again(some_failed, tmp_path):
     folder, _ = some_failed
-    result = subprocess.run(
+    result = warm_python.run(
         [sys.executable, "-m", "srgan_lit.runs", str(folder), "--out", str(tmp_path)], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout == (folder / "results.md").read_text() == (tmp_path / "results.md").read_text()
-    result = subprocess.run(
+    result = warm_python.run(
         [sys.executable, "-m", "srgan_lit.runs", str(folder), str(folder / "0" / "report")],
         capture_output=True, text=True,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from helpers import warm_python
 from helpers.patience import HANGS_SECONDS
 from helpers.tiny_runs import (
     BOTH,
@@ -73,7 +74,7 @@ def test_under_torchrun_what_cannot_work_is_refused(tmp_path):
         (command(tmp_path / "run"), "set trainer.devices=2 trainer.num_nodes=1"),
         (command(tmp_path / "run", "-m", "seed=1,2"), "call it without torchrun"),
     ):
-        result = subprocess.run(
+        result = warm_python.run(
             arguments, capture_output=True, text=True, timeout=120, env=os.environ | launched, cwd=tmp_path
         )
         assert result.returncode == 2, result.stderr

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from helpers import warm_python
 from helpers.in_process import until_it_trains
 from srgan_lit.config import quoting
 from srgan_lit.config.composition import CONF
@@ -208,14 +209,10 @@ def test_the_table_holds(key, begun, desk, capsys):
             assert says in ("cache", str(desk / "cache"))
         else:
             assert str(says) == str(value), key
-        unchanged = OmegaConf.to_container(OmegaConf.create(before["config.yaml"].decode()))
-        changed = OmegaConf.to_container(saved(run_dir))
-        different = {each for each in leaves(changed) if select(changed, each) != select(unchanged, each)}
+        unchanged, changed = OmegaConf.create(before["config.yaml"].decode()), saved(run_dir)
+        keys = leaves(OmegaConf.to_container(changed))
+        different = {each for each in keys if OmegaConf.select(changed, each) != OmegaConf.select(unchanged, each)}
         assert different - {"resume", "run_dir"} <= {key}, "nothing else changes"
-
-
-def select(values, key):
-    return OmegaConf.select(OmegaConf.create(values), key)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +392,7 @@ def test_of_two_at_once_the_second_is_refused_and_a_killed_one_leaves_no_lock(be
         (run_dir, [f"resume={run_dir}"]),
         (tmp_path / "new", [*TINY, "init_from=null", f"run_dir={tmp_path}/new"]),
     ):
-        holder = subprocess.Popen([sys.executable, "-c", HOLD, folder], stdout=subprocess.PIPE, text=True)
+        holder = warm_python.Popen([sys.executable, "-c", HOLD, folder], stdout=subprocess.PIPE, text=True)
         assert holder.stdout.readline() == "held\n"
         before = contents(folder)
         status, errors = until_it_trains(capsys, *arguments, "data.root=photos", "log_every=3")
@@ -415,7 +412,7 @@ def test_a_process_that_is_forked_meanwhile_does_not_keep_the_lock(begun, capsys
     """As loaders' workers are: they live on for seconds after a kill."""
     run_dir = begun(3)
     forking = HOLD.replace("    print(", "    import os\n    if not os.fork():\n        time.sleep(60)\n    print(")
-    holder = subprocess.Popen([sys.executable, "-c", forking, run_dir], stdout=subprocess.PIPE, text=True)
+    holder = warm_python.Popen([sys.executable, "-c", forking, run_dir], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
     holder.kill()

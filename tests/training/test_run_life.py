@@ -10,6 +10,7 @@ import random
 import shlex
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -319,9 +320,10 @@ def test_kills_overrides_and_moves_in_many_rounds(tmp_path, times):
             if chance.random() < 0.5:
                 process.kill_at(run_dir, chance.randrange(1, length + 1))
             else:  # at any moment
-                process.process.join(chance.uniform(0, 3))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.process.wait(chance.uniform(0, 3))
                 process.process.kill()
-                process.process.join()
+                process.process.wait()
             count["killed"] += 1
         else:
             status, said = desk.resume(run_dir, *also).end()

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from helpers import warm_python
 from helpers.operations import Launched, NoWaiting
 from helpers.quiet_iterations import EVERY, Armed, Disarmed
 from helpers.tiny_training import Pictures, fit, make, plan
@@ -143,7 +143,7 @@ def test_two_processes_exchange_the_gradients_of_the_network_that_is_updated(tmp
     """Bit for bit what Lightning's own DDP computes, which reduces both networks at every update."""
     program = Path(__file__).parents[1] / "helpers" / "two_strategies.py"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    result = subprocess.run(
+    result = warm_python.run(
         [*launcher, str(program), str(tmp_path)],
         capture_output=True,
         text=True,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import page_server
+from helpers import page_server, warm_python
 from helpers.page_server import SMALL, Server, until
 from srgan_lit.web.private_folder import PrivateFolder
 
@@ -192,7 +192,7 @@ def test_folders_that_begin_at_once_do_not_remove_each_other(tmp_path: Path) -> 
         "    print(folder.path(), flush=True); sys.stdin.readline(); print(folder.path(), flush=True)"
     )
     processes = [
-        subprocess.Popen(
+        warm_python.Popen(
             [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for _ in range(8)

@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from helpers import page_server
+from helpers import page_server, warm_python
 from helpers.page_server import SMALL, basic
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
@@ -37,7 +36,7 @@ def test_what_is_copied_is_enough_for_the_wheel(tmp_path: Path) -> None:
             else:
                 shutil.copy(ROOT / source, tmp_path)
     building = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "wheel"]
-    subprocess.run(building, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    warm_python.run(building, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     assert len(list((tmp_path / "wheel").glob("*.whl"))) == 1
 
 
@@ -60,7 +59,7 @@ def test_its_command_serves_and_its_health_check_tells(tmp_path: Path) -> None:
             def healthy() -> bool:
                 asked = [word.replace(f":{port}/", f":{server.port}/") for word in check]
                 assert asked != check
-                return subprocess.run([sys.executable, *asked], capture_output=True, timeout=60).returncode == 0
+                return warm_python.run([sys.executable, *asked], capture_output=True, timeout=60).returncode == 0
 
             assert healthy()
             assert server.ask("GET", "/")[0] == 401
