@@ -43,7 +43,7 @@ check: setup
 
 # Workers: as many as cores and memory allow (tests/conftest.py).
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Folders whose tests hardly start processes.
 test-quick: check

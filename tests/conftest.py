@@ -1,5 +1,6 @@
 """What every test shares: processes that tests start import this tree, and no test asks the network."""
 
+import collections
 import os
 import tempfile
 from pathlib import Path
@@ -32,6 +33,40 @@ def pytest_xdist_auto_num_workers(config):
     if limit.is_file() and (text := limit.read_text().strip()).isdecimal():  # of a container
         free = min(free, int(text))
     return max(1, min(processors(), free // BYTES_PER_WORKER))
+
+
+# Whole files go to one worker each: those that take longest first, so that no worker ends long after the others.
+LONGEST = [
+    "test_launch", "test_readme", "test_train", "test_run_life", "test_interruptions", "test_resume", "test_multirun",
+    "test_notebooks", "test_package", "test_plain_trainer", "test_recorded_iterations", "test_benchmark",
+    "test_discriminator_options", "test_updates", "test_every_key_is_wired", "test_attacks", "test_app",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+INSTALL = {
+    "chromium": "apt-get install chromium chromium-driver",
+    "nginx": "apt-get install nginx-light openssl",
+    "ImageMagick": "apt-get install imagemagick",
+    "GPU": "make gpu, on a machine that has one",
+    "SRGAN_LIT_DATA": "SRGAN_LIT_DATA=<folder with Set5, Set14, CUFED, CUFED5>",
+}
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What was not tried, why, and what to do about it: a line for each reason."""
+    reasons = collections.Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.section("not tried here")
+    for reason, count in reasons.most_common():
+        ways = [way for name, way in INSTALL.items() if name in reason]
+        terminalreporter.line(f"{count:4} tests: {reason}{''.join(f' ({way})' for way in ways)}")
 
 
 # Tests marked ``gpu`` are about a GPU with CUDA, and skipped without. SRGAN_LIT_GPU_TESTS=cpu puts the processor in its

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import conftest
+from helpers import warm_python
 from srgan_lit.losses import terms
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +44,7 @@ def test_every_path_that_the_page_names_exists():
 @pytest.mark.parametrize("line", re.findall(r"^OMP_NUM_THREADS=1 \.venv/bin/python (.*)$", TEXT, re.MULTILINE))
 def test_the_commands_for_one_test_find_some(line):
     command = [sys.executable, *line.split(), "--collect-only", "-q"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    found = warm_python.run(command, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
     assert "test_what_the_table_says" in found.stdout
 

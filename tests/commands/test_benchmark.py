@@ -25,6 +25,12 @@ from srgan_lit.upscaling import engine
 SETTINGS = workloads.Settings(device=torch.device("cpu"), blocks=1, batch=1, side=40, tile=16, pictures=12)
 
 
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch):
+    """Nothing here is timed, so that the machine's limit may be told from less."""
+    monkeypatch.setitem(workloads.PRODUCT_SIDES, "cpu", 64)
+
+
 @pytest.fixture
 def float64():
     """Only the algorithm can make a difference."""

@@ -56,7 +56,9 @@ def _embedded(pixels: NDArray[np.uint8], *, lossless: bool) -> str:
         image.save(encoded, format="PNG")
         kind = "png"
     else:
-        image.save(encoded, format="WEBP", lossless=lossless, quality=75 if lossless else 95)
+        # Lossless: a fifth of the time of WebP's defaults for 4 % more bytes.
+        options = {"lossless": True, "quality": 25, "method": 1} if lossless else {"quality": 95}
+        image.save(encoded, format="WEBP", **options)
         kind = "webp"
     return f"data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
