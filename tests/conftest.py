@@ -102,7 +102,8 @@ def on_gpu_only():
         pytest.skip("only a GPU has this")
 
 
-# Packed caches of tests go with the tests.
+# Packed caches of tests go with the tests; packages stay where they are, else the wheel's test fetches torch each time.
+os.environ.setdefault("UV_CACHE_DIR", str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"))
 _cache = tempfile.TemporaryDirectory(prefix="srgan_lit-cache-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
 

@@ -3,13 +3,11 @@
 import dataclasses
 import functools
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from helpers import warm_python
 from srgan_lit import benchmark
 from srgan_lit.benchmarking import lean, textbook, workloads
 from srgan_lit.benchmarking.multiply_adds import counting
@@ -340,19 +338,13 @@ def test_what_cannot_keep_freed_memory_says_so(monkeypatch, capsys):
     assert "--keep-memory has no effect here" in capsys.readouterr().err
 
 
-def run(*arguments):
-    return warm_python.run(
-        [sys.executable, "-m", "srgan_lit.benchmark", *map(str, arguments)], capture_output=True, text=True, timeout=120
-    )
-
-
-def test_the_command_measures_the_loader_and_writes_it(tmp_path):
+def test_the_command_measures_the_loader_and_writes_it(tmp_path, capsys):
     path = tmp_path / "speed.json"
-    result = run("--quick", "--only", "loader", "--json", path, "--device", "cpu")
-    assert result.returncode == 0, result.stderr
-    assert "loader, 1 process" in result.stdout
-    assert "inference" not in result.stdout
-    assert "Other load" in result.stdout
+    assert benchmark.main(["--quick", "--only", "loader", "--json", str(path), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "loader, 1 process" in said
+    assert "inference" not in said
+    assert "Other load" in said
     written = json.loads(path.read_text())
     assert set(written) == {"machine", "load_average", "settings", "matrix_product", "results"}
     assert written["machine"]["threads"] == 1

@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from helpers import warm_python
+from helpers.forked_runs import WITHOUT_REPORT
 from helpers.tiny_runs import BOTH, PRETRAIN, command, rows, run, tensors_close, tensors_equal, train
 from srgan_lit.model_files.generator_file import load_generator, read_metadata
 
@@ -40,7 +41,8 @@ def test_equal_runs_with_several_threads_write_the_same_files(tmp_path):
     for name in ("one", "other"):
         # Threads that have nothing to do sleep: more of them than cores would spin for minutes.
         threads = {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
-        result = run(command(tmp_path / name, *BOTH, "model.features=32"), **threads)
+        arguments = command(tmp_path / name, *BOTH, "model.features=32")[3:]
+        result = run([sys.executable, "-c", WITHOUT_REPORT, *arguments], **threads)
         assert result.returncode == 0, result.stderr
     assert rows(tmp_path / "one")[-1]["step"] == "12"
     for name in ("srresnet.safetensors", "generator.safetensors", "best.safetensors"):

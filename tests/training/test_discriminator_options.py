@@ -72,7 +72,8 @@ def test_a_discriminator_goes_on_from_a_checkpoint_or_a_run(tmp_path):
 
 
 def test_spectral_normalisation_bounds_every_layer(tmp_path):
-    module = build.module(composed(tmp_path, "discriminator.normalisation=spectral"))
+    options = ("discriminator.normalisation=spectral", "phase.adversarial.iterations=20", "phase.adversarial.warmup=0")
+    module = build.module(composed(tmp_path, *options))
     fit(module, tmp_path)
     judge = module.discriminator
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in judge.modules())
