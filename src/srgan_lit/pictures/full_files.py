@@ -31,6 +31,7 @@ Pixels = NDArray[Any]
 
 _ENCODERS_RAISE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, SyntaxError, struct.error)
 MAX_PIXELS = 200_000_000
+MOST_FRAMES = 10_000  # of a file; each costs, however small it is
 _FINEST = 8192  # dots per inch: more is damage, and 8 times as much does not fit into files; Pillow says 1 for none
 _pillows_limit = threading.Lock()  # Image.MAX_IMAGE_PIXELS is global
 _TILE = 256  # pixels a side, of the TIFFs written
@@ -145,7 +146,7 @@ class Opened:
             if self._first + number != self._image.tell():
                 self._image.seek(self._first + number)
                 _refuse_if_larger(self._image, self._max_pixels)  # pages of a TIFF have sizes of their own
-            array = sixteen_bits.pixels(self._path, self._image, page=number, orientation=self._turn)
+            array = sixteen_bits.pixels(self._path, self._image, orientation=self._turn)
             if array is not None:
                 return array
             self._image.load()
@@ -214,9 +215,28 @@ def _image_of_any_size(path: Path) -> Image.Image:
 
 
 def _frames(image: Image.Image) -> int:
-    """How many there are, of formats of which more than the first is enlarged (of MPO it is not)."""
-    holds_frames = image.format in formats.BY_NAME and formats.BY_NAME[image.format].frames
-    return getattr(image, "n_frames", 1) if holds_frames else 1
+    """How many there are, of formats of which more than the first is enlarged (of MPO it is not).
+
+    They are counted as they are read, and without their pixels.
+
+    Raises:
+        SRGANError: more than ``MOST_FRAMES``.
+    """
+    if image.format not in formats.BY_NAME or not formats.BY_NAME[image.format].frames:
+        return 1
+    if image.format not in ("GIF", "TIFF"):  # their headers say the number
+        count = getattr(image, "n_frames", 1)
+    else:
+        skipping = {"update_image": False} if image.format == "GIF" else {}
+        count = 1
+        with contextlib.suppress(EOFError):
+            while count <= MOST_FRAMES:
+                image._seek(count, **skipping)  # type: ignore[attr-defined]
+                count += 1
+        image.seek(0)
+    if count > MOST_FRAMES:
+        raise SRGANError(f"more than {MOST_FRAMES:,} frames or pages: cut it into several files")
+    return count
 
 
 def _webp_canvas(path: Path) -> tuple[int, int] | None:

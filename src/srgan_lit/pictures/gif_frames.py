@@ -48,7 +48,7 @@ def drawn(path: Path, image: Image.Image) -> "GifFrames | None":
     """
     if image.format != "GIF":
         return None
-    whole = image.n_frames == 1 and image.tile[0].extents == (0, 0, *image.size)  # type: ignore[attr-defined]
+    whole = not image.is_animated and image.tile[0].extents == (0, 0, *image.size)  # type: ignore[attr-defined]
     return None if whole else GifFrames(path)
 
 

@@ -111,7 +111,7 @@ def _deep(path: Path, opened: Image.Image) -> NDArray[np.uint16] | None:
     if opened.mode not in ("LA", "RGB", "RGBA", "RGBX") and not opened.mode.startswith("I;16"):
         return None  # CMYK, of which Pillow's 8 bits will do
     orientation = 1 if opened.format == "TIFF" else opened.getexif().get(ExifTags.Base.Orientation, 1)
-    return sixteen_bits.pixels(path, opened, page=0, orientation=orientation)
+    return sixteen_bits.pixels(path, opened, orientation=orientation)
 
 
 def _to_8_bits(wide: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -16,13 +16,13 @@ _WHITE = 65535
 _ASSOCIATED, _STRAIGHT = 1, 2  # TIFF's ExtraSamples: alpha by which colours are multiplied, and by which they are not
 
 
-def pixels(path: Path, image: Image.Image, *, page: int, orientation: int) -> Pixels | None:
+def pixels(path: Path, image: Image.Image, *, orientation: int) -> Pixels | None:
     """Upright pixels (H, W, C) uint16 of a file; None where they are not of 16 bits, or Pillow keeps all of them.
 
     Args:
         path: the file.
-        image: the same, opened by Pillow, and not loaded: a TIFF is turned, and loses its orientation, by that.
-        page: of a TIFF.
+        image: the same, opened by Pillow at a TIFF's page, and not loaded: a TIFF is turned, and loses its orientation,
+            by that.
         orientation: of a PNG, as its EXIF says (1 to 8).
 
     Raises:
@@ -45,7 +45,7 @@ def pixels(path: Path, image: Image.Image, *, page: int, orientation: int) -> Pi
     if image.format == "TIFF" and set(image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
         orientation = image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
         size = image.size[::-1] if orientation in pil_arrays.SIDEWAYS else image.size
-        return pil_arrays.upright(_page(path, page, size), orientation)
+        return pil_arrays.upright(_page(path, image.tag_v2.offset, size), orientation)  # type: ignore[attr-defined]
     return None
 
 
@@ -54,12 +54,13 @@ def _is_deep_png(path: Path) -> bool:
         return file.read(25)[24:] == b"\x10"
 
 
-def _page(path: Path, number: int, size: tuple[int, int]) -> Pixels:
-    """As it is stored, with straight alpha or none; of ``size``, its width and height."""
+def _page(path: Path, offset: int, size: tuple[int, int]) -> Pixels:
+    """As it is stored, with straight alpha or none; of ``size``, its width and height. No other page is looked at."""
     import tifffile
 
     with tifffile.TiffFile(path) as opened:
-        page = opened.pages[number].aspage()
+        opened.filehandle.seek(offset)
+        page = tifffile.TiffPage(opened, 0)
         if (page.imagewidth, page.imagelength) != size:
             raise SRGANError("a page that says two sizes")
         inverse = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
