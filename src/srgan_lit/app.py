@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.common.numbers import whole_number
 
 if TYPE_CHECKING:
     from srgan_lit.web.connections import Network
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-queue",
-        type=int,
+        type=whole_number,
         choices=range(1, 1001),
         default=16,
         metavar="N",
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-per-client",
-        type=int,
+        type=whole_number,
         choices=range(1, 1001),
         default=8,
         metavar="N",
@@ -132,9 +133,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port, which is 0 to 65535")
-    return int(text)
+    with contextlib.suppress(ValueError):
+        if 0 <= (port := whole_number(text)) <= 65535:
+            return port
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port, which is 0 to 65535")
 
 
 def _base_path(text: str) -> str:
@@ -197,7 +199,6 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.web.private_folder import PrivateFolder
     from srgan_lit.web.work import Work
 
-    ended = True
     with (
         _listening(arguments.host, arguments.port) as listener,
         _private_folder(PrivateFolder, arguments.data_dir) as folder,
@@ -253,9 +254,7 @@ def run(arguments: argparse.Namespace) -> int:
             finally:
                 serving.close()  # where the signal came before it began, Python would warn that it never ran
         finally:
-            ended = jobs.stop()
-    if not ended:
-        os._exit(0)  # everything is deleted; the end of the interpreter would abort a network that still computes
+            jobs.stop()
     return 0
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from srgan_lit.benchmarking.results import measured, spread, table
 from srgan_lit.common import atomic_files, command_line, freed_memory, worker_processes
 from srgan_lit.common.errors import UsageError
+from srgan_lit.common.numbers import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -49,14 +50,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", choices=NAMES, metavar="NAME", help=f"some of {', '.join(NAMES)} (default: all)"
     )
-    parser.add_argument("--blocks", type=int, metavar="N", help="of the generator (default: 16, or 5 with --quick)")
+    parser.add_argument(
+        "--blocks", type=whole_number, metavar="N", help="of the generator (default: 16, or 5 with --quick)"
+    )
     parser.add_argument(
         "--precision",
         choices=("32-true", "bf16-mixed"),
         default="32-true",
         help="of training steps; shares are of the matrix product's rate in the same arithmetic",
     )
-    parser.add_argument("--batch", type=int, metavar="N", help="crops per step (default: 16, or 4 if memory is short)")
+    parser.add_argument(
+        "--batch", type=whole_number, metavar="N", help="crops per step (default: 16, or 4 if memory is short)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--threads", type=_threads, default=1, metavar="N", help="of the processor; all: as many as it has (default: 1)"
@@ -72,7 +77,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _threads(given: str) -> int:
     most = worker_processes.processors()
-    count = most if given == "all" else int(given) if given.isdecimal() else 0
+    try:
+        count = most if given == "all" else whole_number(given)
+    except ValueError:
+        count = 0
     if not 1 <= count <= most:
         raise argparse.ArgumentTypeError(f"{given}: may be 1 to {most}, which this process may use, or all")
     return count

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line, freed_memory
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.common.numbers import whole_number
 
 if TYPE_CHECKING:
     from srgan_lit.data.sets import TestSet
@@ -78,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "CUFED5 y_full is shown too",
     )
     parser.add_argument(
-        "--scale", type=int, choices=(2, 4, 8), help="of bicubic, where no other model has one (default: 4)"
+        "--scale", type=whole_number, choices=(2, 4, 8), help="of bicubic, where no other model has one (default: 4)"
     )
     parser.add_argument(
         "--lpips",
@@ -103,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--save-images", action="store_true", help="write what each model makes as PNG into DIR/images")
     parser.add_argument(
         "--show",
-        type=int,
+        type=whole_number,
         default=6,
         metavar="N",
         help="pictures of each data set that the report shows, the hardest ones (default: 6)",

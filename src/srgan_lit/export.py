@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.common.numbers import whole_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--float16", action="store_true", help=".onnx: computes in float16 (and takes and gives it, without --uint8)"
     )
     parser.add_argument(
-        "--opset", type=int, choices=OPSETS, help=".onnx: the version of its operators (default: torch's)"
+        "--opset", type=whole_number, choices=OPSETS, help=".onnx: the version of its operators (default: torch's)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     return parser

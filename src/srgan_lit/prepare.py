@@ -9,6 +9,7 @@ from pathlib import Path
 
 from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.common.numbers import whole_number
 
 LINK = "https://drive.google.com/file/d/{}/view"
 
@@ -61,7 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("--archive", type=Path, metavar="FILE", help="take this zip or tar instead of downloading")
     where.add_argument("--root", type=Path, metavar="DIR", help="take what is in this folder")
     parser.add_argument("--to", type=Path, metavar="DIR", help="where it is unpacked to (default: data/<name>)")
-    parser.add_argument("--scale", type=int, choices=(2, 4, 8), default=4, help="pack for this scale (default: 4)")
+    parser.add_argument(
+        "--scale", type=whole_number, choices=(2, 4, 8), default=4, help="pack for this scale (default: 4)"
+    )
     parser.add_argument("--cache", metavar="DIR", help="folder of packed pixels, as data.cache of the training")
     parser.add_argument("--no-pack", action="store_true", help="check only; training packs when it starts")
     return parser

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from srgan_lit.common import command_line, freed_memory, machine_errors
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.common.numbers import whole_number
 from srgan_lit.common.progress import Progress, duration
 from srgan_lit.pictures import find, formats, video_files
 from srgan_lit.upscaling.plan import Job, Plan, plan
@@ -124,23 +125,26 @@ class _ListModels(argparse.Action):
 
 
 def _pixels(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels, such as 1920")
-    return int(text)
+    with contextlib.suppress(ValueError):
+        if 0 < (pixels := whole_number(text)) < 1_000_000:
+            return pixels
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels, such as 1920")
 
 
 def _quality(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and 100")
-    return int(text)
+    with contextlib.suppress(ValueError):
+        if 1 <= (quality := whole_number(text)) <= 100:
+            return quality
+    raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and 100")
 
 
 def _tile(text: str) -> str | int:
     if text == "auto":
         return text
-    if not text.isdecimal() or 0 < int(text) < 8:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither auto, nor 0, nor a number of pixels from 8")
-    return int(text)
+    with contextlib.suppress(ValueError):
+        if (side := whole_number(text)) == 0 or side >= 8:
+            return side
+    raise argparse.ArgumentTypeError(f"{text!r} is neither auto, nor 0, nor a number of pixels from 8")
 
 
 def run(arguments: argparse.Namespace) -> int:

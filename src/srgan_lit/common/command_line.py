@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from srgan_lit import __version__
-from srgan_lit.common import machine_errors
+from srgan_lit.common import machine_errors, numbers
 from srgan_lit.common.errors import SRGANError
 
 _UNWINDING_SECONDS = 5
@@ -59,7 +59,7 @@ def share(*, ends: bool = True) -> Callable[[str], float]:
 
     def parsed(text: str) -> float:
         try:
-            value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            value = numbers.number(text[:-1]) / 100 if text.endswith("%") else numbers.number(text)
         except ValueError:
             value = math.nan
         if not (0 <= value <= 1 if ends else 0 < value < 1):
@@ -73,7 +73,7 @@ def share(*, ends: bool = True) -> Callable[[str], float]:
 def positive(text: str) -> float:
     """The type of an option that takes a number above 0 and below a million."""
     try:
-        value = float(text)
+        value = numbers.number(text)
     except ValueError:
         value = math.nan
     if not 0 < value < 1e6:

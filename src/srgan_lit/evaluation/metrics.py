@@ -40,7 +40,7 @@ def protocol(name: str) -> Protocol:
         return Protocol(name=name, luma=False, shave_px=0)
     if name == "y_full":
         return Protocol(name=name, luma=True, shave_px=0)
-    if match := re.fullmatch(r"y_shave([1-9]\d?)", name):
+    if match := re.fullmatch(r"y_shave([1-9][0-9]?)", name):
         return Protocol(name=name, luma=True, shave_px=int(match[1]))
     raise ValueError(f"no protocol is named {name!r}: take y_shave4, y_full or rgb_full")
 
