@@ -26,9 +26,9 @@ import srgan_lit.upscale
 from helpers import foreign_networks, page_server
 from helpers.page_server import LONG, SMALL, Server, drawn, encoded, until
 from srgan_lit import Generator, app, save_generator
-from srgan_lit.web import jobs
+from srgan_lit.web import enlarging, jobs
+from srgan_lit.web.limits import Held
 from srgan_lit.web.preview import Preview
-from srgan_lit.web.work import Work
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
 pytest.importorskip("starlette", reason="the extra app is not installed")
@@ -164,9 +164,9 @@ def test_models_are_called_as_people_would(tmp_path: Path, server: Server) -> No
     runs = [str(path) for path in sorted((tmp_path / "runs" / "faces").iterdir())]
     last = str(tmp_path / "runs" / "faces" / "2026-01-31_12-00-30" / "generator.safetensors")
     given = [str(tmp_path / "Old photos.safetensors"), *runs, last, "bicubic"]
-    work = Work(given, device="cpu", max_pixels=10**6)
+    offered = enlarging.offers(lambda _: None, Held(), models=given, device="cpu")["models"]
     dated = "faces, trained 2026-01-31 at 12:00"
-    assert [offer.label for offer in work.models.values()] == [
+    assert [label for _, label, _ in offered] == [
         "Old photos",
         dated,
         f"{dated} ({runs[1]})",
@@ -281,7 +281,7 @@ REFUSED_AT_ONCE = {
     "a flag": (SMALL, {"match_input": "yes"}, "match_input must be 0 or 1"),
     "a format": (SMALL, {"format": "../x"}, "no such format"),
     "a size": (SMALL, {"width": "wide"}, "width must be a number"),
-    "no size": (SMALL, {"scale": "nan"}, "not between 0 and a million"),
+    "no size": (SMALL, {"scale": "0"}, "not between 0 and a million"),
     "two sizes": (SMALL, {"scale": "2", "width": "9"}, "give one of them"),
     "a batch": (SMALL, {"batch": "1"}, "batch must be 16 to 64"),
     "an option": (SMALL, {"tile": "1"}, "no such option: tile"),

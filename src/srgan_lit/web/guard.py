@@ -4,19 +4,21 @@ A request that another site's page sends is refused by its ``Origin``. One for a
 refused by its ``Host``: an attacker can let a name of theirs point here.
 """
 
+import asyncio
 import base64
 import binascii
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEALTH = "/health"  # for what supervises containers: needs no password, and holds no file names
+_HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<address>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -45,8 +47,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        started = False
 
         async def send_guarded(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
@@ -57,22 +62,26 @@ class Guard:
             answer = JSONResponse({"error": refusal}, 403)
         elif scope["path"] != HEALTH and not self._knows_password(headers.get("authorization", "")):
             answer = JSONResponse({"error": "the password is wrong or missing"}, 401, _CHALLENGE)
-        await answer(scope, receive, send_guarded)
+        try:
+            await answer(scope, receive, send_guarded)
+        except asyncio.CancelledError:  # the page is ended, and waits no longer
+            if not started:
+                await JSONResponse({"error": "this page has been ended"}, 503)(scope, receive, send_guarded)
 
     def _refusal(self, method: str, scheme: str, headers: Headers) -> str:
         """Why a request is refused; "" if it is not."""
         host = headers.get("host", "")
-        own = f"{scheme}://{host}"
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            origin = urlsplit(headers.get("origin", own))
-        except ValueError:
-            return "unreadable Host or Origin"
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return "unreadable Host"
+        name = (match["address"] or match["name"]).lower()
         if name not in self.names and not _is_address(name):
             return f"this page is not called {name}: open it by its address, or start it with --allow-host {name}"
-        if method not in ("GET", "HEAD") and f"{origin.scheme}://{origin.netloc}" != own:
-            if origin.netloc == host:
-                return f"the page is on {origin.scheme} and this came by {scheme}: a proxy between needs --trust-proxy"
+        origin = headers.get("origin", f"{scheme}://{host}")
+        if method not in ("GET", "HEAD") and origin != f"{scheme}://{host}":
+            if origin.partition("://")[2] == host:
+                came = origin.partition("://")[0]
+                return f"the page is on {came} and this came by {scheme}: a proxy between needs --trust-proxy"
             return "another site's page may not ask for this"
         return ""
 

@@ -270,15 +270,14 @@ class Jobs:
                 status = f"pictures cannot be kept: {error.strerror}"
         return {"status": status, **counts, "done": done}
 
-    def stop(self) -> bool:
-        """End the thread. Returns False where it still computes a tile after 3 seconds."""
+    def stop(self) -> None:
+        """End the thread, and what it works on."""
         with self._changed:
             self._stopping = True
             if self._working:
                 self._working.cancelled = True
             self._changed.notify()
-        self._thread.join(3)
-        return not self._thread.is_alive()
+        self._thread.join()
 
     def _run(self) -> None:
         while True:

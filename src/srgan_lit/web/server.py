@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -17,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 import srgan_lit
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.common.numbers import number, whole_number
 from srgan_lit.pages.render import read, render
 from srgan_lit.pictures import formats
 from srgan_lit.upscaling.target_sizes import TargetSize
@@ -28,11 +28,11 @@ from srgan_lit.web.work import Work
 _BYTES_PER_SECOND = 16_000  # of an upload, on the mean; a telephone far from its mast sends as much
 _BATCH = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _SIZES: dict[str, Callable[[str], float]] = {
-    "scale": float,
-    "width": int,
-    "height": int,
-    "max_side": int,
-    "megapixels": float,
+    "scale": number,
+    "width": whole_number,
+    "height": whole_number,
+    "max_side": whole_number,
+    "megapixels": number,
 }
 
 
@@ -72,8 +72,6 @@ def build(
     def fixed(content: str, kind: str) -> Callable[[Request], Response]:
         return lambda _: Response(content, media_type=kind)
 
-    checking = asyncio.Lock()  # some kinds of files are decoded for it: one at a time in memory
-
     def requested(request: Request) -> Job:
         job = jobs.find(request.path_params["id"])
         if job is None:
@@ -93,8 +91,7 @@ def build(
                 with job.source.open("wb") as file:
                     async for piece in pieces:
                         file.write(piece)
-                async with checking:
-                    job.pixels = await run_in_threadpool(work.check, job.source)
+                job.pixels = await work.check(job.source)
         except (SRGANError, OSError) as error:
             # A browser reads no answer before it has sent all of its body.
             async for _ in pieces:
@@ -208,7 +205,7 @@ def _parse(query: QueryParams, work: Work) -> tuple[str, str, Options]:
     fidelity = None
     if "fidelity" in query:
         try:
-            fidelity = float(query["fidelity"])
+            fidelity = number(query["fidelity"])
         except ValueError:
             fidelity = -1
         if not 0 <= fidelity <= 1:
