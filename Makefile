@@ -9,7 +9,7 @@ QUICK := $(addprefix tests/,common config data evaluation losses model_files net
 # Else each of the tests' processes compiles what it imports once more: ten seconds for torch and Lightning.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo check test test-quick test-slow gpu scores notebooks format clean
+.PHONY: setup demo check audit test test-quick test-slow gpu scores notebooks format clean
 
 setup: .venv/.ready
 
@@ -41,8 +41,12 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Known flaws of the packages that are installed; where no source of advisories answers, it says so and nothing fails.
+audit: setup
+	@PYTHONPATH=tests $(BIN)/python -m helpers.audit
+
 # Workers: as many as cores and memory allow (tests/conftest.py).
-test: check
+test: check audit
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Folders whose tests hardly start processes.
