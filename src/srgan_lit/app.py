@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
+import logging.handlers
 import os
 import re
 import secrets
@@ -112,6 +113,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="believe what proxies at these addresses or networks, separated by commas, say of a request's scheme and "
         "sender, X-Forwarded-Proto and X-Forwarded-For (without a value: those on this machine)",
     )
+    public.add_argument(
+        "--access-log",
+        type=Path,
+        metavar="FILE",
+        help="add a line for each answer: time, sender, method, path without file names and the better part of what "
+        "cannot be guessed, status, bytes, seconds; - is standard output",
+    )
     password = public.add_mutually_exclusive_group()
     password.add_argument(
         "--password-file",
@@ -199,6 +207,8 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.web.private_folder import PrivateFolder
     from srgan_lit.web.work import Work
 
+    if arguments.access_log:
+        _log(arguments.access_log)
     with (
         _listening(arguments.host, arguments.port) as listener,
         _private_folder(PrivateFolder, arguments.data_dir) as folder,
@@ -256,6 +266,22 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             jobs.stop()
     return 0
+
+
+def _log(path: Path) -> None:
+    """Have answers logged to ``path``, which may be moved away and is then begun anew."""
+    if str(path) == "-":
+        handler: logging.Handler = logging.StreamHandler(sys.stdout)
+    else:
+        try:
+            handler = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+        except OSError as error:
+            raise SRGANError(f"--access-log {path}: {error.strerror}: name a file that can be written to") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    access = logging.getLogger("srgan_lit.web.access")
+    access.addHandler(handler)
+    access.setLevel(logging.INFO)
+    access.propagate = False
 
 
 def _private_folder(kind: "type[PrivateFolder]", parent: Path | None) -> "PrivateFolder":

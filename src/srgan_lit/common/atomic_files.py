@@ -18,8 +18,10 @@ _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.part(?P<suffix>\.[^.]*)?"
 
 
 def _short(stem: str) -> str:
-    """Its first 100 bytes: a name may have 255, and a letter three."""
-    return os.fsencode(stem)[:100].decode(errors="ignore")
+    """Its first letters, 100 bytes at most: a name may have 255, and a letter three."""
+    while len(os.fsencode(stem)) > 100:
+        stem = stem[:-1]
+    return stem
 
 
 def _name(target: Path, token: str) -> str:

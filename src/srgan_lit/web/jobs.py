@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +67,7 @@ class Job:
     progress: float = 0.0  # 0 to 1
     facts: dict[str, int] = field(default_factory=dict)  # of the input width, height, frames; scale; result's bytes
     choice: str = ""  # of the automatic model: which, and why
+    received: float = 0.0
     started: float = 0.0
     seconds: float = 0.0
     cancelled: bool = False
@@ -123,6 +124,10 @@ class Jobs:
         most: jobs that may be received, wait or be worked on at the same time.
         most_per_client: of these, from one client.
         most_bytes: of all files, of results too; the oldest results go first.
+
+    Attributes:
+        totals: since the beginning: jobs ``done``, ``failed``, ``cancelled`` and ``refused`` for want of room; seconds
+            ``waiting`` and ``working``, and ``pixels`` of the inputs, of those that were worked on.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class Jobs:
     ) -> None:
         self._folder, self._work = folder, work
         self._most, self._most_per_client, self._most_bytes = most, most_per_client, most_bytes
+        self.totals: Counter[str] = Counter()
         self._all: dict[str, Job] = {}
         self._receiving: list[Job] = []
         self._waiting: deque[Job] = deque()
@@ -171,13 +177,17 @@ class Jobs:
         )
         job.make_room = functools.partial(self._make_room, job)
         with self._changed:
-            self._refuse_if_full(job)
+            try:
+                self._refuse_if_full(job)
+            except SRGANError:
+                self.totals["refused"] += 1
+                raise
             self._receiving.append(job)
         try:
             job.folder.mkdir()
             yield job
             with self._changed:
-                job.seen = time.monotonic()
+                job.seen = job.received = time.monotonic()
                 job.bytes = _bytes(job.folder)
                 self._all[job.id] = job
                 self._waiting.append(job)
@@ -250,6 +260,11 @@ class Jobs:
                 self._waiting.remove(job)
         _remove(job)
 
+    def kept_bytes(self) -> int:
+        """Of all files that are kept, or expected."""
+        with self._changed:
+            return sum(job.bytes for job in {*self._all.values(), *self._receiving})
+
     def health(self) -> dict[str, str | int]:
         """The queue's state: ``status`` is ``ok`` or what is wrong; and the number of jobs in each state."""
         with self._changed:
@@ -315,6 +330,9 @@ class Jobs:
                 self._working = None
                 job.ended = time.monotonic()
                 job.seconds = job.ended - job.started
+                end = "cancelled" if job.cancelled else state
+                waited = job.started - job.received
+                self.totals.update({end: 1, "pixels": job.pixels, "working": job.seconds, "waiting": waited})
                 if state == "done" and job.pixels:
                     self._paces.setdefault(_kind(job.options), _Pace()).add(job)
                 job.state = state

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from srgan_lit.web.work import Work
 
 _BYTES_PER_SECOND = 16_000  # of an upload, on the mean; a telephone far from its mast sends as much
 _BATCH = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_METRICS = "/metrics"  # for Prometheus and what reads its format; asks for the password
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *\.", re.IGNORECASE)  # Windows'
 _SIZES: dict[str, Callable[[str], float]] = {
     "scale": number,
     "width": whole_number,
@@ -129,6 +132,11 @@ def build(
         state = jobs.health()
         return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 
+    answers: Counter[int] = Counter()
+
+    def metrics(_: Request) -> Response:
+        return Response(_metrics(jobs, answers), media_type="text/plain; version=0.0.4")
+
     def wrong_path(_: Request) -> Response:
         raise HTTPException(404, f"this page is at {base_path}/: a proxy must pass paths on as they are")
 
@@ -151,10 +159,33 @@ def build(
             Route("/{path:path}", wrong_path),
         ]
     return Starlette(
-        routes=[Route(HEALTH, health), *routes],
-        middleware=[Middleware(Guard, hosts=hosts, password=password)],
+        routes=[Route(HEALTH, health), Route(_METRICS, metrics), *routes],
+        middleware=[Middleware(Guard, hosts=hosts, password=password, answers=answers)],
         exception_handlers={HTTPException: _refused, SRGANError: _refused, ClientDisconnect: _refused},
     )
+
+
+def _metrics(jobs: Jobs, answers: Counter[int]) -> str:
+    """Counts and seconds in Prometheus' text format 0.0.4. No names, no addresses."""
+    now, totals = jobs.health(), jobs.totals.copy()
+    tables: dict[tuple[str, str, str], dict[str, float]] = {
+        ("srgan_pictures", "gauge", "state"): {
+            state: int(now[state]) for state in ("receiving", "waiting", "working", "done")
+        },
+        ("srgan_healthy", "gauge", ""): {"": int(now["status"] == "ok")},
+        ("srgan_kept_bytes", "gauge", ""): {"": jobs.kept_bytes()},
+        ("srgan_pictures_total", "counter", "end"): {
+            end: totals[end] for end in ("done", "failed", "cancelled", "refused")
+        },
+        ("srgan_input_pixels_total", "counter", ""): {"": totals["pixels"]},
+        ("srgan_seconds_total", "counter", "spent"): {spent: totals[spent] for spent in ("waiting", "working")},
+        ("srgan_answers_total", "counter", "status"): {str(status): count for status, count in sorted(answers.items())},
+    }
+    lines = []
+    for (name, kind, label), values in tables.items():
+        lines.append(f"# TYPE {name} {kind}")
+        lines += [f'{name}{{{label}="{key}"}} {value}' if label else f"{name} {value}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -234,10 +265,16 @@ def _parse(query: QueryParams, work: Work) -> tuple[str, str, Options]:
             raise SRGANError(f"no such format: {query['format']}")
         suffix = ".png"
     return (
-        (stem if dot else ending)[:100] or "picture",
+        _for_files(stem if dot else ending) or "picture",
         suffix,
         Options(model=model, fidelity=fidelity, size=TargetSize(**size), **flags),
     )
+
+
+def _for_files(stem: str) -> str:
+    """As much of ``stem`` as every system can have in the name of a file."""
+    stem = stem[:100].encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")
+    return f"_{stem}" if _DEVICE.match(stem) else stem
 
 
 def _result_name(job: Job) -> str:
