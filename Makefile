@@ -46,7 +46,7 @@ audit: setup
 	@PYTHONPATH=tests $(BIN)/python -m helpers.audit
 
 # Workers: as many as cores and memory allow (tests/conftest.py).
-test: check audit
+test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Folders whose tests hardly start processes.
