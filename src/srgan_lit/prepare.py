@@ -1,9 +1,11 @@
 """``python -m srgan_lit.prepare cufed|cufed5|folder``: get a data set, check every picture of it, pack it."""
 
 import argparse
+import hashlib
 import shlex
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +13,13 @@ from srgan_lit.common import command_line
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.numbers import whole_number
 
-LINK = "https://drive.google.com/file/d/{}/view"
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """Where a data set comes from and what to type when it is there."""
+    """What a data set is called, where it goes, and what to type when it is there."""
 
     title: str
     default: Path
-    drive_id: str | None
     next_command: str
 
 
@@ -28,20 +27,17 @@ KINDS = {
     "cufed": _Kind(
         title="CUFED",
         default=Path("data/CUFED"),
-        drive_id="1hGHy36XcmSZ1LtARWmGL5OK1IUdWJi3I",
-        next_command="python -m srgan_lit.train experiment=srgan data.root={}",
+        next_command="python -m srgan_lit.train experiment=srgan {}",
     ),
     "cufed5": _Kind(
         title="CUFED5",
         default=Path("data/CUFED5"),
-        drive_id="1Fa1mopExA9YGG1RxrCZZn7QFTYXLx6ph",
-        next_command="python -m srgan_lit.evaluate --model srgan bicubic --data {} --out results",
+        next_command="python -m srgan_lit.evaluate --model srgan bicubic --data {} --lr pil --out results",
     ),
     "folder": _Kind(
         title="Pictures",
         default=Path("data/pictures"),
-        drive_id=None,
-        next_command="python -m srgan_lit.train experiment=srgan data=folder data.root={}",
+        next_command="python -m srgan_lit.train experiment=srgan data=folder {}",
     ),
 }
 
@@ -50,18 +46,48 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = command_line.parser(
         "prepare",
-        "Get a data set (from its authors, from an archive, or what is in a folder), decode every picture of it,\n"
-        "say what is wrong with which file, and pack it for training.",
+        "Get a data set (from where its authors put it, from archives, or what is in a folder), decode every picture\n"
+        "of it, say what is wrong with which file, and pack it for training.",
         epilog="examples:\n"
         "  srgan-prepare cufed\n"
+        "  srgan-prepare cufed --input CUFED_input.zip --ref CUFED_ref.zip\n"
         "  srgan-prepare cufed5 --archive CUFED5.zip --to data/CUFED5\n"
         "  srgan-prepare folder --root photos",
     )
     parser.add_argument("dataset", choices=KINDS, help="which data set")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--archive", type=Path, metavar="FILE", help="take this zip or tar instead of downloading")
-    where.add_argument("--root", type=Path, metavar="DIR", help="take what is in this folder")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="take what is in this folder")
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take this zip or tar instead of downloading; of cufed more than once, where input/ and ref/ are two",
+    )
+    parser.add_argument("--input", type=Path, metavar="FILE", help="the archive with CUFED's input/")
+    parser.add_argument("--ref", type=Path, metavar="FILE", help="the archive with CUFED's ref/")
+    parser.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        metavar="LINK",
+        help="try this link first: http or https, or a file or folder of Google Drive; more than once where the set is "
+        "in several files",
+    )
+    parser.add_argument(
+        "--sha256",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="refuse an archive of another SHA-256; once for each archive, in any order",
+    )
     parser.add_argument("--to", type=Path, metavar="DIR", help="where it is unpacked to (default: data/<name>)")
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="write the SHA-256 of every picture's pixels, to compare with another laboratory's",
+    )
     parser.add_argument(
         "--scale", type=whole_number, choices=(2, 4, 8), default=4, help="pack for this scale (default: 4)"
     )
@@ -70,18 +96,44 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
-    """The folder that holds the data set; unpacked, and downloaded before, where it is not there yet."""
+def _given(arguments: argparse.Namespace) -> dict[Path, str]:
+    """The archives on the command line, each with the part of CUFED that it was said to hold, or "".
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+    archives = dict.fromkeys(arguments.archive, "")
+    archives |= {path: part for part in ("input", "ref") if (path := getattr(arguments, part)) is not None}
+    dataset, several = arguments.dataset, arguments.dataset == "cufed"
+    for option, given in (("--input", arguments.input), ("--ref", arguments.ref)):
+        if given and not several:
+            raise UsageError(f"{option} is of cufed: take --archive {given}")
+    if len(archives) > 1 and not several:
+        raise UsageError(f"{dataset} is in one archive: give one --archive")
+    if arguments.ref and not arguments.input and not arguments.archive:
+        raise UsageError("--ref alone is not enough to train on: give --input FILE too")
+    if archives and arguments.url:
+        raise UsageError("--url has no effect with archives that are there: leave it out")
+    for path in archives:
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file")
     if arguments.root is not None:
-        if arguments.to is not None:
-            raise UsageError("--to has no effect with --root, whose pictures stay where they are: leave it out")
+        for option in ("archive", "input", "ref", "url", "sha256", "to"):
+            if getattr(arguments, option):
+                raise UsageError(f"--{option} has no effect with --root, which is taken as it is: leave it out")
+    elif dataset == "folder" and not archives and not arguments.url:
+        raise UsageError(
+            "folder needs --root DIR (what is there), or --archive FILE or --url LINK (a zip or tar of it)"
+        )
+    return archives
+
+
+def _obtain(arguments: argparse.Namespace) -> Path:
+    """The folder that holds the data set; unpacked, and downloaded before, where it is not there yet."""
+    given = _given(arguments)
+    if arguments.root is not None:
         return arguments.root
-    kind = KINDS[dataset]
-    target: Path = (arguments.to or kind.default).expanduser()
-    if dataset == "folder" and arguments.archive is None:
-        raise UsageError("folder needs --root DIR (what is there) or --archive FILE (a zip or tar of pictures)")
-    if arguments.archive is not None and not arguments.archive.is_file():
-        raise UsageError(f"{arguments.archive}: no such file")
+    target: Path = (arguments.to or KINDS[arguments.dataset].default).expanduser()
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file: name a folder with --to")
 
@@ -90,78 +142,116 @@ def _obtain(dataset: str, arguments: argparse.Namespace) -> Path:
     from srgan_lit.data import archives
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    download = target.with_name(f"{target.name}.download")
+    download = target.with_name(f".{target.name}.download")
     with filelock.FileLock(target.parent / f".{target.name}.lock"):  # two of us at once: the second finds it done
         if target.is_dir() and any(target.iterdir()):
             archives.tidy(target)  # a run may have been killed between moving and tidying up
-            download.unlink(missing_ok=True)
             command_line.complain(f"{target} is there already and is checked as it is; --to names another folder")
-            return target
-        if arguments.archive is not None:
-            _unpack(dataset, arguments.archive, target)
+        elif given:
+            _unpack(arguments, given, target)
         else:
-            _download(kind, download)
-            try:
-                _unpack(dataset, download, target)
-            except SRGANError:
-                download.unlink()  # damaged: to be fetched again
-                raise
-            download.unlink()
+            _download(arguments, download, target)
+        shutil.rmtree(download, ignore_errors=True)
     return target
 
 
-def _unpack(dataset: str, archive: Path, target: Path) -> None:
+def _unpack(arguments: argparse.Namespace, given: Mapping[Path, str], target: Path) -> None:
     """Unpack to ``target``, which appears with the whole data set in it, or not at all."""
     from srgan_lit.data import archives, layouts
     from srgan_lit.pictures import find
 
-    holds: dict[str, Callable[[Path], Path | None]] = {
-        "cufed": layouts.find_cufed,
-        "cufed5": lambda folder: layouts.find_cufed5(folder, find.contents(folder).pictures),
-        "folder": lambda folder: folder if find.contents(folder).pictures else None,
-    }
-    with archives.unpacked(archive, target) as staging:
-        inner = staging
-        while (data_set := holds[dataset](inner)) is None:
-            below = list(inner.iterdir())
-            if len(below) != 1 or not below[0].is_dir():
-                raise SRGANError(f"{archive}: no {KINDS[dataset].title} in it")
+    for path in given:
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}")  # noqa: T201
+        if arguments.sha256 and digest not in map(str.lower, arguments.sha256):
+            raise SRGANError(f"{path}: its SHA-256 is {digest}, and none that --sha256 demands")
+    with archives.unpacked(list(given), target) as folders:
+        ready, inner = None, folders[0]
+        if arguments.dataset == "cufed":
+            ready = _put_together(given, folders)
+        while ready is None:
+            pictures, below = find.contents(inner).pictures, list(inner.iterdir())
+            ready = (
+                layouts.find_cufed5(inner, pictures) if arguments.dataset == "cufed5" else (pictures and inner) or None
+            )
+            if ready is None and not (len(below) == 1 and below[0].is_dir()):
+                raise SRGANError(f"{', '.join(map(str, given))}: no {KINDS[arguments.dataset].title} in it")
             inner = below[0]
-        data_set.replace(target)
+        ready.replace(target)
 
 
-def _download(kind: _Kind, archive: Path) -> None:
-    """Fetch from the authors' link with a progress bar; an interrupted download goes on where it stopped."""
-    import gdown
+def _put_together(given: Mapping[Path, str], folders: Sequence[Path]) -> Path:
+    """CUFED's parts from what each archive was unpacked to, in one folder beside those."""
+    from srgan_lit.data import layouts
 
-    assert kind.drive_id is not None
-    command_line.complain(f"downloading {kind.title} from {LINK.format(kind.drive_id)}")
-    try:
-        gdown.download(id=kind.drive_id, output=str(archive), resume=True, use_cookies=False)
-    except Exception as error:  # its own, requests' and the operating system's
-        reason = "no connection" if "Max retries" in str(error) else str(error)
-        raise SRGANError(
-            f"{kind.title} could not be downloaded ({reason[:200]}). Fetch {LINK.format(kind.drive_id)} with a "
-            f"browser, then: python -m srgan_lit.prepare {kind.title.lower()} --archive FILE"
-        ) from error
+    whole = folders[0].with_name("whole")
+    whole.mkdir()
+    for (archive, part), folder in zip(given.items(), folders, strict=True):
+        by_name = next((each for each in layouts.CUFED if each in archive.stem.lower()), "")
+        for each, place in (layouts.unpacked_cufed(folder, part) or layouts.unpacked_cufed(folder, by_name)).items():
+            if (whole / each).exists():
+                raise SRGANError(f"{archive}: another of the archives holds {each}/ too; give each part once")
+            place.replace(whole / each)
+    if not (whole / "input").is_dir():
+        raise SRGANError(f"{', '.join(map(str, given))}: no CUFED in it: no folder input/ or CUFED_input/")
+    return whole
+
+
+def _download(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
+    """Fetch from the first place that has it, and unpack. What each of the others answered is said in a line.
+
+    An interrupted download stays in ``folder``: the next call goes on where it stopped.
+    """
+    from srgan_lit.data import downloads
+
+    dataset, title = arguments.dataset, KINDS[arguments.dataset].title
+    known = downloads.KNOWN.get(dataset)
+    places = [downloads.Place(name="--url", links=tuple(arguments.url))] if arguments.url else []
+    for place in [*places, *(known.places if known else ())]:
+        tried = f"{place.name} ({' and '.join(place.links)})"
+        fetched: list[Path] = []
+        try:
+            fetched = downloads.fetch(place.links, folder, members=known.members if known else "")
+            _unpack(arguments, dict.fromkeys(fetched, ""), target)
+        except UsageError:
+            raise
+        except SRGANError as error:
+            for path in fetched:
+                path.unlink()  # damaged, or something else: to be fetched again
+            command_line.complain(f"tried {tried}: {error}")
+            continue
+        command_line.complain(f"fetched from {tried}")
+        return
+    if known is None:
+        raise SRGANError(f"{title}: nothing could be downloaded from the links given")
+    raise SRGANError(
+        f"{title} could not be downloaded from any of these places. Ask for {known.files}: groups that work on "
+        "reference-based super-resolution (SRNTT, TTSR, MASA-SR, C2-Matching, DATSR, AMSA) pass them on. When they are "
+        f"there: python -m srgan_lit.prepare {dataset} {known.command}"
+    )
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Obtain, check, report, pack."""
+    from srgan_lit.common import atomic_files
+    from srgan_lit.config import quoting
     from srgan_lit.config.schema import DataConfig
     from srgan_lit.data import inspection, packed_cache, sets
 
-    dataset = arguments.dataset
+    dataset, title = arguments.dataset, KINDS[arguments.dataset].title
     if (arguments.no_pack or dataset == "cufed5") and arguments.cache is not None:
         raise UsageError("--cache has no effect where nothing is packed: leave it out")
-    root = _obtain(dataset, arguments)
+    root = _obtain(arguments)
     if dataset == "folder":
         report = inspection.folder(root, arguments.scale)
     else:
         report = {"cufed": inspection.cufed, "cufed5": inspection.cufed5}[dataset](root)
-    print(f"{KINDS[dataset].title} in {root}\n\n{report.table()}")  # noqa: T201
-    for line in report.wrong:
+    print(f"{title} in {root}\n\n{report.table()}")  # noqa: T201
+    for line in [*report.remarks, *report.wrong]:
         command_line.complain(line)
+    if arguments.manifest is not None:
+        atomic_files.write_text(arguments.manifest, report.manifest())
     if dataset != "cufed5" and not arguments.no_pack:
         # What is no good was named above; a training decides whether it does without.
         config = DataConfig(name=dataset, root=str(root), cache=arguments.cache, skip_bad=True)
@@ -171,7 +261,8 @@ def command(arguments: argparse.Namespace) -> int:
             label=sets.label(config),
             cache=arguments.cache,
         )
-    print(f"next: {KINDS[dataset].next_command.format(shlex.quote(str(root)))}")  # noqa: T201
+    where = str(root) if dataset == "cufed5" else quoting.override("data.root", root)
+    print(f"next: {KINDS[dataset].next_command.format(shlex.quote(where))}")  # noqa: T201
     return 1 if report.wrong else 0
 
 

@@ -153,10 +153,10 @@ def test_the_staging_folder_goes_whatever_happens(tmp_path):
     leftover = tmp_path / ".set.unpacking" / "half.png"
     leftover.parent.mkdir()
     leftover.touch()
-    with archives.unpacked(path, tmp_path / "set") as staging:
+    with archives.unpacked([path], tmp_path / "set") as (staging,):
         assert files(staging) == WANTED
     assert not staging.exists()
-    with pytest.raises(KeyboardInterrupt), archives.unpacked(path, tmp_path / "set"):
+    with pytest.raises(KeyboardInterrupt), archives.unpacked([path], tmp_path / "set"):
         raise KeyboardInterrupt
     assert not staging.exists()
 
@@ -201,7 +201,7 @@ def test_a_mutated_archive_is_unpacked_or_refused_and_stays_in_its_folder(tmp_pa
     def check(content):
         path.write_bytes(content)
         inner.mkdir()
-        with contextlib.suppress(SRGANError), archives.unpacked(path, inner / "set") as staging:
+        with contextlib.suppress(SRGANError), archives.unpacked([path], inner / "set") as (staging,):
             assert all(found.is_file() or found.is_dir() for found in staging.rglob("*"))
             assert not any(found.is_symlink() for found in staging.rglob("*"))
         inner.rmdir()  # empty: the staging folder is gone

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-_PLAIN = re.compile(r"[\w./:+%-]*[/.][\w./:+%-]*", re.ASCII)  # and so neither null, true nor a number
+_PLAIN = re.compile(r"[\w./:+%-]*[/.][\w./:+%-]*|(?!(?:null|true|false|nan|inf)$)[a-z]\w*", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"[-+\d._eE]*")
 
 

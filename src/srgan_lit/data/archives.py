@@ -10,7 +10,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
@@ -61,6 +61,20 @@ class _Budget:
                 f"{self.archive}: more than {self.allowed / 1e6:.0f} MB come out of {self.size / 1e6:.1f} MB; "
                 "no archive of pictures grows so much"
             )
+
+
+def check_kind(archive: Path) -> None:
+    """Refuse a file that is no archive.
+
+    Raises:
+        SRGANError: it is neither zip nor tar.
+    """
+    if zipfile.is_zipfile(archive) or tarfile.is_tarfile(archive):
+        return
+    with archive.open("rb") as opened:
+        page = b"<html" in opened.read(1024).lower()
+    said = " but a web page: the file is gone, or must be fetched in a browser" if page else ""
+    raise SRGANError(f"{archive}: no zip or tar archive{said}")
 
 
 def unpack(archive: Path, target: Path) -> int:
@@ -117,6 +131,7 @@ def _readable(archive: Path, items: Iterator[Item]) -> Iterator[Item]:
 
 def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
     """Yield the members to unpack, opened one after the other. Refuses what must not be unpacked."""
+    check_kind(archive)
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened_zip:
             for entry in opened_zip.infolist():
@@ -126,7 +141,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO
                 path = _safe(entry.filename, archive)
                 if not entry.is_dir() and _unpacks(path):
                     yield path, opened_zip.open(entry)
-    elif tarfile.is_tarfile(archive):
+    else:
         with tarfile.open(archive, tarinfo=_Member) as opened_tar:
             for member in opened_tar:
                 if not (member.isreg() or member.isdir()):
@@ -138,8 +153,6 @@ def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO
                     yield path, file
                 else:
                     budget.spend(member.size)  # what is passed over is decompressed too
-    else:
-        raise SRGANError(f"{archive}: no zip or tar archive")
 
 
 def _safe(name: str, archive: Path) -> PurePosixPath:
@@ -154,16 +167,19 @@ def _unpacks(path: PurePosixPath) -> bool:
 
 
 @contextlib.contextmanager
-def unpacked(archive: Path, target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target`` with the archive's pictures; it is removed at the end.
+def unpacked(archives: Sequence[Path], target: Path) -> Iterator[list[Path]]:
+    """Yield new folders, in one beside ``target``, with the pictures of each archive; they are removed at the end.
 
-    The caller moves pictures from it to ``target``. What an interrupted run left is removed first.
+    The caller moves pictures from them to ``target``. What an interrupted run left is removed first.
     """
     staging = staging_of(target)
     tidy(target)
     try:
-        unpack(archive, staging)
-        yield staging
+        staging.mkdir()
+        folders = [staging / str(number) for number in range(len(archives))]
+        for archive, folder in zip(archives, folders, strict=True):
+            unpack(archive, folder)
+        yield folders
     finally:
         tidy(target)
 

@@ -77,9 +77,12 @@ BY_SUFFIX = (
 
 # Where authors' archives and other projects put these files.
 CUFED_PLACES = ("", "CUFED", "train", "CUFED/train", "train/CUFED")
+CUFED = ("input", "ref")  # its parts
+_CUFED_NAMES = (("input", "input"), ("input", "CUFED_input"), ("ref", "ref"), ("ref", "CUFED_ref"))
 CUFED5_PLACES = ("", "CUFED5", "test", "test/CUFED5", "CUFED5/test")
 CUFED5 = "CUFED5"
 CUFED5_NAME = re.compile(r"(\d{3})_([0-5])\.png")
+CUFED5_GROUPS = 126
 CUFED5_MEMBERS = 6  # an HR image and five references
 _CUFED_ALBUM = re.compile(r"\d+@N\d+_\d+")  # Flickr user id and event number
 
@@ -102,6 +105,7 @@ class Layout:
         others: files that are no pictures, each with the reason.
         unreadable: one line for each folder that cannot be read.
         benchmark: the set that this is, where papers score it in a way of their own: CUFED5, or "".
+        caption: why its scores cannot be compared with those of papers; or "".
     """
 
     pairs: list[tuple[Path, Path | None]] = field(default_factory=list)
@@ -110,6 +114,7 @@ class Layout:
     others: list[tuple[Path, str]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     benchmark: str = ""
+    caption: str = ""
 
     def understood(self, root: Path) -> str:
         """One line: how many pictures, and which files are what."""
@@ -133,9 +138,29 @@ def _below(folder: Path, root: Path) -> str:
 # ---------------------------------------------------------------------- CUFED
 
 
-def find_cufed(root: Path) -> Path | None:
-    """The folder that holds CUFED's ``input/``, in any of the known layouts below ``root``; None if there is none."""
-    return next((root / place for place in CUFED_PLACES if (root / place / "input").is_dir()), None)
+def find_cufed(root: Path) -> dict[str, Path]:
+    """The folders of CUFED's ``input`` and, if it is there, ``ref``, in any of the known layouts; {} without input."""
+    for place in CUFED_PLACES:
+        there = {part: root / place / name for part, name in _CUFED_NAMES if (root / place / name).is_dir()}
+        if "input" in there:
+            return there
+    return {}
+
+
+def unpacked_cufed(folder: Path, part: str = "") -> dict[str, Path]:
+    """The same of an archive that was unpacked to ``folder``, in any layout.
+
+    With ``part``, that one alone: in a folder of its name, or else in the only folder that holds pictures.
+    """
+    holding = sorted({path.parent for path in find.contents(folder).pictures}, key=lambda path: (len(path.parts), path))
+    there: dict[str, Path] = {}
+    for each, name in _CUFED_NAMES:
+        for place in holding:
+            if place.name.casefold() == name.casefold():
+                there.setdefault(each, place)
+    if not part:
+        return there
+    return {part: there[part]} if part in there else {part: holding[0]} if len(holding) == 1 else {}
 
 
 def cufed_album(name: str) -> str:
@@ -156,41 +181,33 @@ def find_cufed5(root: Path, pictures: Sequence[Path]) -> Path | None:
 
 
 def _cufed5(root: Path, found: Sequence[Path]) -> Layout | None:
-    """The layout of CUFED5 where the folder holds nothing but whole groups of it; else None.
-
-    Raises:
-        UsageError: it is CUFED5, and fewer than a tenth of its files are missing.
-    """
+    """The layout of CUFED5 where the folder holds nothing but groups of it, of which a tenth at most is missing."""
     folder = find_cufed5(root, found)
     if folder is None:
         return None
-    members = defaultdict(set)
-    pictures: list[Path] = []
-    elsewhere: list[Path] = []
-    for path in found:
-        (pictures if path.parent == folder else elsewhere).append(path)
-    for path in pictures:
-        match = CUFED5_NAME.fullmatch(path.name)
-        if match is None:
-            return None
-        members[match[1]].add(match[2])
-    missing = [
-        f"{group}_{member}.png"
-        for group, present in sorted(members.items())
-        for member in map(str, range(CUFED5_MEMBERS))
-        if member not in present
-    ]
-    if len(missing) > len(pictures) / 10:
+    pictures = [path for path in found if path.parent == folder]
+    names = {path.name for path in pictures}
+    if not all(map(CUFED5_NAME.fullmatch, names)):
         return None
-    if missing:
-        raise UsageError(
-            f"{folder} looks like CUFED5, but {missing[0]} is missing{_and_more(len(missing) - 1)}; "
-            f"python -m srgan_lit.prepare cufed5 --root names all"
-        )
+    missing = {f"{name[:4]}{member}.png" for name in names for member in range(CUFED5_MEMBERS)} - names
+    if len(missing) > len(names) / 10:
+        return None
     originals = [path for path in pictures if path.stem.endswith("_0")]
     remarks = f"CUFED5, whose …_0.png are the originals and the other {len(pictures) - len(originals)} references"
-    pairs: list[tuple[Path, Path | None]] = [(path, None) for path in originals]
-    return Layout(pairs=pairs, remarks=[f"{remarks}; LR is made"], left_out=elsewhere, benchmark=CUFED5)
+    return Layout(
+        pairs=[(path, None) for path in originals],
+        remarks=[f"{remarks}; LR is made"],
+        left_out=[path for path in found if path.parent != folder],
+        benchmark=CUFED5,
+        caption=incomplete(len(originals)),
+    )
+
+
+def incomplete(groups: int) -> str:
+    """What must stand at a table of so many groups of CUFED5; "" where they are all."""
+    return (
+        "" if groups == CUFED5_GROUPS else f"{groups} of {CUFED5_GROUPS} groups: not comparable with the papers' rows"
+    )
 
 
 def nothing_there(root: Path, unreadable: Sequence[str], why: str) -> SRGANError:
@@ -225,7 +242,7 @@ def of_test(root: Path, scale: int) -> Layout:
     """The same for test pictures, CUFED5 among them.
 
     Raises:
-        UsageError: as ``of_training``; or it looks like CUFED5 and is not whole.
+        UsageError: as ``of_training``.
     """
     hint = "name both folders, as in --hr DIR --lr DIR, or --hr DIR alone, whose pictures are then all originals"
     contents = find.contents(root)

@@ -65,24 +65,21 @@ def _by_file(pictures: Sequence[Path], folder: Path, *, prefix: str = "") -> lis
 
 
 def _cufed(root: Path, *, use_ref: bool) -> TrainingSet:
-    folder = layouts.find_cufed(root)
-    if folder is None:
+    folders = layouts.find_cufed(root)
+    if not folders:
         raise UsageError(
             f"data.root={root} holds no CUFED: no folder input/ there or in CUFED/ or train/. "
             f"Run python -m srgan_lit.prepare cufed --root {root}, or take data=folder for pictures of your own"
         )
-    parts = ["input"]
-    if use_ref:
-        if not (folder / "ref").is_dir():
-            raise UsageError(f"data.use_ref=true, but {folder} has no folder ref/; leave data.use_ref out")
-        parts.append("ref")
-    contents = {part: find.contents(folder / part) for part in parts}
+    if use_ref and "ref" not in folders:
+        raise UsageError(f"data.use_ref=true, but {root} has no folder ref/; leave data.use_ref out")
+    contents = {part: find.contents(folder) for part, folder in folders.items() if part == "input" or use_ref}
     sources = [
         replace(source, album=layouts.cufed_album(source.path.name))
-        for part in parts
-        for source in _by_file(contents[part].pictures, folder / part, prefix=f"{part}/")
+        for part, each in contents.items()
+        for source in _by_file(each.pictures, folders[part], prefix=f"{part}/")
     ]
-    return TrainingSet(sources=sources, unreadable=[line for part in parts for line in contents[part].unreadable])
+    return TrainingSet(sources=sources, unreadable=[line for each in contents.values() for line in each.unreadable])
 
 
 def _folder(root: Path, config: DataConfig, scale: int | None) -> TrainingSet:
@@ -225,7 +222,7 @@ def load_pair(source: Source, scale: int) -> rgb8.Pair:
             raise SRGANError(
                 f"{source.lr_path}: {lr.shape[1]}x{lr.shape[0]}, but 1/{scale} of its HR is {expected[1]}x{expected[0]}"
             )
-    return rgb8.Pair(name=source.name, lr=lr, hr=pixels, grey=hr.grey)
+    return rgb8.Pair(name=source.name, lr=lr, hr=pixels, grey=hr.grey, content=rgb8.content(hr.pixels))
 
 
 def _shrunk_by_pillow(hr: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

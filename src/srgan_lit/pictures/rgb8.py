@@ -4,6 +4,7 @@ Whatever a file holds (grey, palette, CMYK, 16 bits, alpha, a rotated camera pic
 (H, W, 3) in one place, by the rules of ``read_picture``.
 """
 
+import hashlib
 import logging
 import os
 import warnings
@@ -135,6 +136,13 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
+def content(pixels: NDArray[np.uint8]) -> str:
+    """SHA-256 of a picture (H, W, 3): equal for files that show the same, whatever their format and name."""
+    digest = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]} ".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) or grey (H, W) uint8 as PNG, whole or not at all."""
     with atomic_files.replacing(path) as temporary:
@@ -143,9 +151,13 @@ def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An original and its small version: ``hr`` (scale*h, scale*w, 3) and ``lr`` (h, w, 3), both uint8."""
+    """An original and its small version: ``hr`` (scale*h, scale*w, 3) and ``lr`` (h, w, 3), both uint8.
+
+    ``content`` is that of the whole original, before it was cropped to a multiple of the scale; "" where unknown.
+    """
 
     name: str
     lr: NDArray[np.uint8]
     hr: NDArray[np.uint8]
     grey: bool
+    content: str = ""
