@@ -13,6 +13,7 @@ from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.common.numbers import whole_number
 
 if TYPE_CHECKING:
+    from srgan_lit.data.learnt_from import LearntFrom
     from srgan_lit.data.sets import TestSet
     from srgan_lit.evaluation.columns import Measure
     from srgan_lit.upscaling.upscalers import Upscaler
@@ -177,6 +178,23 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
     return {name: network or baseline for name, network in networks.items()}, failures
 
 
+def _learnt(names: dict[str, str]) -> tuple[dict[str, "LearntFrom"], list[str]]:
+    """What the models were trained on, by display name, and a line for each whose record cannot be read."""
+    from srgan_lit.data import learnt_from
+    from srgan_lit.model_files import generator_file
+    from srgan_lit.upscaling import model_choice
+
+    learnt, unknown = {}, []
+    for given, name in names.items():
+        if model_choice.is_auto(given) or generator_file.is_bicubic(given):
+            continue
+        try:
+            learnt[name] = learnt_from.of_model(generator_file.find_model(given))
+        except SRGANError as error:
+            unknown.append(f"{name}: {error}")
+    return learnt, unknown
+
+
 def _sets(arguments: argparse.Namespace, scale: int) -> tuple[list["TestSet"], list[str]]:
     """The data sets, each under its own name, and one line for each folder that cannot be read.
 
@@ -297,6 +315,9 @@ def run(arguments: argparse.Namespace) -> int:
     test_sets, unreadable = _sets(arguments, scale)
     failures += unreadable
     extra = [*columns.of_papers([each.benchmark for each in test_sets], protocol), *_extra(arguments)]
+    learnt, unknown = _learnt(names)
+    for line in unknown:
+        command_line.complain(line)
     runs = {name: Path(given) for given, name in names.items() if (Path(given) / "metrics.csv").is_file()}
     rows = scoring.evaluate(
         models,
@@ -307,11 +328,12 @@ def run(arguments: argparse.Namespace) -> int:
         save_images=arguments.save_images,
         show=arguments.show,
         runs=runs,
+        learnt=learnt,
     )
     headings = [*columns.standard(protocol, scale), *extra]
     _into(arguments.into, results.table(rows, headings))
     print(results.table(rows, headings))  # noqa: T201
-    if published := published_scores.table([each.benchmark for each in test_sets], scale):
+    if published := published_scores.table([each.benchmark for each in test_sets if not each.caption], scale):
         print(published)  # noqa: T201
     print(f"report: {arguments.out / 'report.html'}")  # noqa: T201
     failures += dict.fromkeys(f"{row.dataset}/{name}: {why}" for row in rows for name, why in row.failed.items())

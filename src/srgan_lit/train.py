@@ -85,6 +85,7 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from srgan_lit.common.errors import UsageError
     from srgan_lit.config import combinations, quoting
     from srgan_lit.data import sets
     from srgan_lit.training import launch, resume, run_directory
@@ -109,7 +110,7 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
         keys = [override.partition("=")[0] for override in set_by_user]
         combinations.check(config, set_by_user=keys)
         launch.check_nodes(config.trainer, overrides)
-        sets.check(config.data, config.model.scale)
+        sets.check(config.data, config.model.scale, set_by_user=keys)
 
         # Seconds to import, so after everything else that can be refused.
         from srgan_lit.training import parts
@@ -128,7 +129,12 @@ def _train(cfg: "DictConfig", *, alone: bool) -> float:
             held.enter_context(run_directory.occupied(run_dir))
             if not again:
                 run_directory.claim(run_dir, config, overrides)
-        return _guarded(config)
+        try:
+            return _guarded(config)
+        except UsageError:
+            if config.resume is None and launch.is_first():
+                run_directory.unclaim(run_dir)
+            raise
 
 
 def _job(cfg: "DictConfig") -> float | None:

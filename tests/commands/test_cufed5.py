@@ -13,14 +13,16 @@ from PIL import Image
 from helpers.tiny_runs import PRETRAIN, TINY
 from srgan_lit import evaluate
 from srgan_lit.config.composition import CONF, configuration
+from srgan_lit.data import layouts
 from srgan_lit.data.sets import SAMPLE
 from srgan_lit.pictures import bicubic
 from srgan_lit.training import run
 
 
 @pytest.fixture
-def cufed5(tmp_path):
-    """Three whole groups, in sizes that 4 does not divide."""
+def cufed5(tmp_path, monkeypatch):
+    """Three whole groups, in sizes that 4 does not divide, as if they were all."""
+    monkeypatch.setattr(layouts, "CUFED5_GROUPS", 3)
     folder = tmp_path / "CUFED5"
     folder.mkdir()
     noise = np.random.default_rng(0)

@@ -44,8 +44,8 @@ LAYOUTS = {
     "EDSR": ("HR/{name}.png", "LR_bicubic/X{scale}/{name}x{scale}.png"),
     "BasicSR": ("GTmod12/{name}.png", "LRbicx{scale}/{name}.png"),
     "MATLAB": ("HR/{name}.bmp", "LR/x{scale}/{name}.bmp"),
-    "DIV2K": ("DIV2K_valid_HR/{name}.png", "DIV2K_valid_LR_bicubic/X{scale}/{name}x{scale}.png"),
-    "DIV2K mild": ("DIV2K_valid_HR/{name}.png", "DIV2K_valid_LR_mild/{name}x{scale}m.png"),
+    "DIV2K": ("DIV2K_train_HR/{name}.png", "DIV2K_train_LR_bicubic/X{scale}/{name}x{scale}.png"),
+    "DIV2K mild": ("DIV2K_train_HR/{name}.png", "DIV2K_train_LR_mild/{name}x{scale}m.png"),
     "Flickr2K": ("Flickr2K_HR/{name}.png", "Flickr2K_LR_bicubic/X{scale}/{name}x{scale}.png"),
     "SelfExSR": ("image_SRF_{scale}/img_{name}_SRF_{scale}_HR.png", "image_SRF_{scale}/img_{name}_SRF_{scale}_LR.png"),
     "SelfExSR, an archive": ("Set5/image_SRF_{scale}/img_{name}_SRF_{scale}_HR.png",
@@ -120,7 +120,7 @@ def test_results_of_other_methods_and_copies_of_the_originals_are_left_out(tmp_p
 
 def test_two_sets_and_pictures_beside_them_in_one_folder(tmp_path):
     for part in ("train", "valid"):
-        write_pairs(tmp_path / "DIV2K", *(name.replace("valid", part) for name in LAYOUTS["DIV2K"]))
+        write_pairs(tmp_path / "DIV2K", *(name.replace("train", part) for name in LAYOUTS["DIV2K"]))
     write(tmp_path / "photos" / "x.png", original(7))
     found = sets.test_pairs(tmp_path, 4)
     assert len(found) == 7
@@ -266,9 +266,9 @@ def test_folders_that_cannot_be_are_refused(tmp_path, monkeypatch, capsys, argum
 def test_prepare_checks_and_packs_originals_with_their_lr_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_pairs(tmp_path / "DIV2K", *LAYOUTS["DIV2K"], scales=(2, 4))
-    (tmp_path / "DIV2K" / "DIV2K_valid_LR_bicubic" / "X4" / "bx4.png").write_text("damaged")
+    (tmp_path / "DIV2K" / "DIV2K_train_LR_bicubic" / "X4" / "bx4.png").write_text("damaged")
     assert prepare.main(["folder", "--root", "DIV2K", "--cache", "cache"]) == 1
     output, errors = capsys.readouterr()
-    assert "3 pairs: DIV2K_valid_HR/ with DIV2K_valid_LR_bicubic/X4/" in output
+    assert "3 pairs: DIV2K_train_HR/ with DIV2K_train_LR_bicubic/X4/" in output
     assert "bx4.png: not a readable picture" in errors
     assert len(errors.splitlines()) == 1

@@ -39,6 +39,9 @@ def desk(tmp_path_factory):
     for number in range(6):
         pixels = np.random.default_rng(number).integers(0, 256, (48, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(desk / "photos" / f"{number}.png")
+    (desk / "others").mkdir()
+    Image.fromarray(pixels[::-1]).save(desk / "others" / "0.png")
+    (desk / "list.txt").write_text("".join(f"{number}.png (48,48,3)\n" for number in range(6)))
     save_generator(desk / "start.safetensors", Generator(blocks=1, features=8))
     return desk
 
@@ -83,7 +86,9 @@ UNTIL_PHASE_ENDS, UNTIL_ADVERSARIAL = "until its phase ends", "until the adversa
 
 # For every key a value that it does not have in ``begun``; of trainer.* and logger.* one that this machine can do.
 ANOTHER = {
-    "data.root": "copy", "data.test_root": "photos", "data.cache": "cache", "data.workers": 1, "data.name": "sample",
+    "data.root": "copy", "data.test_root": "others", "data.shares": "[1,2]", "data.reading": 1, "data.hr": "copy",
+    "data.lr": "copy", "data.meta_info": "list.txt", "data.validation_root": "others", "data.cache": "cache",
+    "data.workers": 1, "data.name": "sample",
     "data.batch_size": 3, "data.crop": 32, "data.augment": False, "data.degradation": "jpeg",
     "data.validation_share": 0.5, "data.skip_bad": True, "data.use_ref": True, "model.blocks": 2, "model.features": 16,
     "model.scale": 2, "model.start": "icnr",
@@ -111,6 +116,9 @@ ANOTHER = {
     "seed": 1, "init_from": "srresnet", "dry_run": True,
 }  # fmt: skip
 ELSEWHERE = {
+    "data.hr": "so data.root has no effect",
+    "data.lr": "data.lr has no effect without data.hr",
+    "data.validation_root": "1 new (validation_root/0.png)",
     "phase.adversarial.r1_every": "phase.adversarial.r1 is 0",
     "trainer.num_nodes": "torch.distributed.run",
     "trainer.cuda_graph": "trainer.accelerator=cpu has no CUDA",

@@ -9,7 +9,7 @@ scale does not divide) is checked in ``combinations.py`` and ``data/sets.py``.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from srgan_lit.common.errors import UsageError
@@ -22,6 +22,15 @@ Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _not_empty(path: str) -> str:
+    if not path:
+        raise ValueError("is empty: name a file or folder (. is the one that you are in), or leave it out")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_not_empty)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
@@ -44,10 +53,15 @@ class DataConfig:
     """Pictures to learn from: ``conf/data``."""
 
     name: Literal["cufed", "folder", "sample", "own"]
-    root: str | None = None
+    root: FilePath | tuple[FilePath, ...] | None = None
+    shares: tuple[Positive, ...] | None = None
+    hr: FilePath | None = None
+    lr: FilePath | None = None
+    meta_info: FilePath | None = None
     sources: dict[str, Any] = Field(default_factory=dict)
-    test_root: str | None = None
-    cache: str | None = None
+    validation_root: FilePath | None = None
+    test_root: FilePath | None = None
+    cache: FilePath | None = None
     batch_size: Count = 16
     crop: Count = 96
     workers: Annotated[int, Field(ge=0)] = 0
@@ -56,6 +70,26 @@ class DataConfig:
     validation_share: Share = 0.05
     use_ref: bool = False
     skip_bad: bool = False
+    reading: Literal[1, 2] = 2
+
+    def __post_init__(self) -> None:
+        if self.hr is not None and self.root is not None:
+            raise UsageError("data.hr names the pictures, so data.root has no effect: leave one of them out")
+        if self.lr is not None and self.hr is None:
+            raise UsageError("data.lr has no effect without data.hr: name the folder of the originals too")
+        if len(self.roots) > 1 and (self.meta_info is not None or self.name == "cufed"):
+            raise UsageError(
+                f"data.root={list(self.roots)}: with {'data.meta_info' if self.meta_info else 'cufed'}, one"
+            )
+        if self.shares is not None and not 1 < len(self.shares) == len(self.roots):
+            raise UsageError(
+                f"data.shares={list(self.shares)} is of several folders, one number for each: data.root=[a,b]"
+            )
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The folders of ``root``: none, one or several."""
+        return (self.root,) if isinstance(self.root, str) else self.root or ()
 
 
 # Convolutions in each of the five blocks (Simonyan and Zisserman 2015).
@@ -88,7 +122,7 @@ class PerceptualConfig:
     backbone: str = "vgg19"
     layer: str | None = None
     layers: dict[str, Positive] | None = None
-    weights: str = "imagenet"
+    weights: FilePath = "imagenet"
 
     def __post_init__(self) -> None:
         parse_layer(self.backbone, self.layer)
@@ -270,15 +304,15 @@ class TrainConfig:
     trainer: TrainerConfig
     logger: LoggerConfig
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    run_dir: str
+    run_dir: FilePath
     objective: Literal["psnr", "perceptual"] = "psnr"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    init_from: str | None = None
-    init_discriminator_from: str | None = None
+    init_from: FilePath | None = None
+    init_discriminator_from: FilePath | None = None
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     best_by: Literal["psnr", "ssim", "perceptual", "lpips"] | None = None
-    lpips: str | None = None
-    resume: str | None = None
+    lpips: FilePath | None = None
+    resume: FilePath | None = None
     accept_changed_pictures: bool = False
     dry_run: bool = False
     compile: Literal[False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False

@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 from torch.utils.data import DataLoader, DistributedSampler
 
 from srgan_lit.common import worker_processes
-from srgan_lit.common.errors import SRGANError
+from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
 from srgan_lit.data.batch_order import BatchSampler
@@ -39,6 +40,33 @@ class _Share(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._mine)
+
+
+def _one_of_each_first(pictures: Sequence[int], album: Callable[[int], str]) -> list[int]:
+    """The first picture of each album, then the second of each, and so on: what is shown first differs."""
+    counts: Counter[str] = Counter()
+    turns = {}
+    for picture in pictures:
+        turns[picture] = counts[album(picture)]
+        counts[album(picture)] += 1
+    return sorted(pictures, key=lambda picture: turns[picture])
+
+
+def _shared(pictures: Sequence[int], root: Callable[[int], int], shares: Sequence[float]) -> list[int]:
+    """The pictures, those of each root again and again until they are its share; each comes at least once.
+
+    Raises:
+        SRGANError: a root has none to train on.
+    """
+    of_root = [[picture for picture in pictures if root(picture) == number] for number in range(len(shares))]
+    if not all(of_root):
+        raise SRGANError(f"data.shares: nothing is trained on of folder {of_root.index([]) + 1} of data.root")
+    total = max(len(each) / share for each, share in zip(of_root, shares, strict=True))
+    return [
+        each[turn % len(each)]
+        for each, share in zip(of_root, shares, strict=True)
+        for turn in range(round(total * share))
+    ]
 
 
 class SRDataModule(lightning.LightningDataModule):
@@ -78,6 +106,7 @@ class SRDataModule(lightning.LightningDataModule):
         self.config, self.scale, self.seed, self.iterations = config, scale, seed, iterations
         self._consumed = 0
         self._packed: packed_cache.Packed | None = None
+        self.albums: dict[str, str] = {}  # of each picture, by name
         self._training: list[int] = []
         self._validation: list[int] = []
 
@@ -106,28 +135,80 @@ class SRDataModule(lightning.LightningDataModule):
                 f"{sets.listing(list(opened.bad.values()))}. "
                 "Replace them, or leave them out with data.skip_bad=true"
             )
-        albums = {source.name: source.album for source in sources}
-        least = sets.least_side(config, self.scale)
-        used = [at for at in range(len(opened)) if opened.lr_sizes[at].min() * self.scale >= least]
+        by_name = {source.name: source for source in sources}
+        least = [sets.least_side(config, self.scale, by_name[name]) for name in opened.names]
+        used = [at for at in range(len(opened)) if opened.lr_sizes[at].min() * self.scale >= least[at]]
         small = len(opened) - len(used)
         if small and not config.skip_bad:
             raise SRGANError(
-                f"{small} pictures are smaller than {least}x{least}, which crops (data.crop={config.crop}) and scores "
-                "need; data.skip_bad=true skips them"
+                f"{small} pictures are smaller than {max(least)}x{max(least)}, which crops (data.crop={config.crop}) "
+                "and scores need; data.skip_bad=true skips them"
             )
-        try:
-            held_out = splits.held_out((albums[opened.names[at]] for at in used), config.validation_share)
-        except ValueError:
+        self._packed = opened
+        self._divide({name: by_name[name] for name in (opened.names[at] for at in used)})
+        self._refuse_overlap(test)
+
+    def _divide(self, used: Mapping[str, sets.Source]) -> None:
+        """Which pictures are trained on, and which are validated with: those of a part for it, or whole albums.
+
+        Raises:
+            SRGANError: one side has none.
+            UsageError: pictures are on both.
+        """
+        config, contents = self.config, self.packed.contents
+        albums = {name: source.album for name, source in used.items()}
+        if config.reading > 1:
+            albums = splits.joined(albums, contents)
+        validation = {name for name, source in used.items() if source.validates}
+        training = used.keys() - validation
+        if not validation:
+            try:
+                held_out = splits.held_out(albums.values(), config.validation_share)
+            except ValueError:
+                held_out = set()
+            training = {name for name in used if albums[name] not in held_out}
+            validation = used.keys() - training
+            if config.name == "cufed":
+                validation = {name for name in validation if not name.startswith("ref/")}
+        if not training or not validation:
             raise SRGANError(
                 f"{len(used)} usable pictures are not enough: one to train on, and one (of CUFED: of another album) "
                 "to validate with"
-            ) from None
-        self._training = [at for at in used if albums[opened.names[at]] not in held_out]
-        validation = [at for at in used if albums[opened.names[at]] in held_out]
-        if config.name == "cufed":
-            validation = [at for at in validation if not opened.names[at].startswith("ref/")]
-        self._validation = validation
-        self._packed = opened
+            )
+        self._training = [at for at, name in enumerate(self.packed.names) if name in training]
+        if config.shares:
+            self._training = _shared(self._training, lambda at: used[self.packed.names[at]].root, config.shares)
+        self.albums = albums
+        self._validation = _one_of_each_first(
+            [at for at, name in enumerate(self.packed.names) if name in validation],
+            lambda at: albums[self.packed.names[at]],
+        )
+        self._refuse(
+            "data.validation_root" if config.validation_root else "validation",
+            {name: contents[name].partition(" ")[0] for name in sorted(validation)},
+        )
+
+    def _refuse_overlap(self, test: sets.TestSet) -> None:
+        """Refuse test pictures that are trained on; one that cannot be read is named where it is scored."""
+        paths = [source.path for source in test.sources]
+        shown = worker_processes.over(sets.content_of, paths, doing="comparing", in_processes=len(paths) > 50)
+        self._refuse("data.test_root", {name: each for name, (_, each) in zip(test.names, shown, strict=True)})
+
+    def _refuse(self, key: str, contents: Mapping[str, str]) -> None:
+        trained = {content.partition(" ")[0]: name for name, content in self.material()["trained"].items()}
+        both = [f"{name} is {trained[content]}" for name, content in contents.items() if content in trained]
+        if not both:
+            return
+        said = f"{key}: {len(both)} of its {len(contents)} pictures are trained on ({sets.listing(both)})"
+        if self.config.reading > 1:
+            raise UsageError(f"{said}; take them out of one of the two")
+        _log.warning("%s", said)  # a run that began before this was looked at
+
+    def material(self) -> dict[str, dict[str, str]]:
+        """What each picture shows that is ``trained`` on, and ``validated`` with, by name: see ``Packed.contents``."""
+        roles = {"trained": self._training, "validated": self._validation}
+        names = self.packed.names
+        return {role: {names[at]: self.packed.contents[names[at]] for at in chosen} for role, chosen in roles.items()}
 
     @property
     def packed(self) -> packed_cache.Packed:
@@ -192,19 +273,16 @@ class SRDataModule(lightning.LightningDataModule):
         return self._whole(self.test_set())
 
     def validation_set(self) -> WholePairs:
-        """All validation pictures, in the order of their names; each is loaded when it is asked for."""
+        """All validation pictures, one of each album first; each is loaded when it is asked for."""
         names = [self.packed.names[at] for at in self._validation]
-        return WholePairs(VALIDATION, names, self._validation_pair)
+        return WholePairs(VALIDATION, names, self._validation_pair, albums=[self.albums[name] for name in names])
 
     def test_set(self) -> WholePairs:
         """All test pictures, likewise; empty where there is no ``data.test_root``."""
         test_set = self._test_set()
-        return WholePairs(test_set.name, test_set.names, test_set.load)
-
-    @property
-    def benchmark(self) -> str:
-        """CUFED5 where the test pictures are that set, which papers score in ``y_full``; else ""."""
-        return self._test_set().benchmark
+        return WholePairs(
+            test_set.name, test_set.names, test_set.load, benchmark=test_set.benchmark, caption=test_set.caption
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """uint8 to float in [0, 1], on the device."""
@@ -240,7 +318,8 @@ class SRDataModule(lightning.LightningDataModule):
 
     def _validation_pair(self, at: int) -> Pair:
         pair = self.packed.pair(self._validation[at])
-        return degraded_pair(pair, file=pair.name, kind=self.config.degradation, scale=self.scale)
+        made = degraded_pair(pair, file=pair.name, kind=self.config.degradation, scale=self.scale)
+        return replace(made, content=pair.content)
 
     def _test_set(self) -> sets.TestSet:
         if self.config.name == "sample":

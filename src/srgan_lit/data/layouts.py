@@ -8,7 +8,7 @@ originals, would give wrong numbers without a warning.
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class ByFolder:
     """HR in one folder, LR in another beside it. Names are compared without regard to case.
 
     Attributes:
-        hr: pattern of the HR folder's name; its group ``set``, if it has one, goes into ``lr`` and ``others``.
+        hr: pattern of the HR folder's name; its group ``set``, if it has one, goes into ``lr`` and ``others``, and
+            ``sub``, which BasicSR puts after the names of pieces, behind each name in ``lr``.
         lr: LR folders from their common parent, the first that exists; ``{scale}`` is the scale.
         others: patterns of folders with LR of any scale, or with the same originals again, which are left out.
     """
@@ -51,7 +52,7 @@ class BySuffix:
 # DIV2K and Flickr2K; BasicSR's benchmarks; the folders of most other projects, EDSR's and MATLAB's among them.
 BY_FOLDER = (
     ByFolder(
-        hr=r"(?P<set>.+)_HR",
+        hr=r"(?P<set>.+)_HR(?P<sub>_sub)?",
         lr=(
             "{set}_LR_bicubic/X{scale}", "{set}_LR_bicubic_X{scale}", "{set}_LR_unknown/X{scale}", "{set}_LR_x{scale}",
             "{set}_LRx{scale}", "{set}_LR_mild", "{set}_LR_difficult", "{set}_LR_wild", "{set}_LR",
@@ -60,13 +61,14 @@ BY_FOLDER = (
     ),
     ByFolder(hr=r"GTmod\d+", lr=("LRbicx{scale}", "LRx{scale}"), others=(r"LR.*", r"GTmod\d+", "original", "GT", "HR")),
     ByFolder(
-        hr=r"HR|GT",
+        hr=r"(HR|GT)(?P<sub>_sub)?",
         lr=(
             "LRx{scale}", "LR_x{scale}", "LRbicx{scale}", "LR_bicubic/X{scale}", "LR_bicubic_X{scale}", "LR/x{scale}",
             "LQx{scale}", "X{scale}", "LR", "LQ", "LR_bicubic",
         ),
         others=(r"(LR|LQ).*", r"X\d", "original"),
     ),
+    ByFolder(hr=r"high[-_]?res", lr=("low_res", "low-res", "lowres"), others=(r"low[-_]?res.*",)),
 )  # fmt: skip
 
 # SelfExSR's (img_001_SRF_4_HR.png, …_LR.png, …_A+.png), RealSR's (a_HR.png, a_LR4.png).
@@ -85,6 +87,15 @@ CUFED5_NAME = re.compile(r"(\d{3})_([0-5])\.png")
 CUFED5_GROUPS = 126
 CUFED5_MEMBERS = 6  # an HR image and five references
 _CUFED_ALBUM = re.compile(r"\d+@N\d+_\d+")  # Flickr user id and event number
+
+# Parts of a set: train/, valid/, testA/; DIV2K_valid_HR, DIV2K_test_LR_bicubic.
+_PART = re.compile(
+    r"(?:(?P<train>train|training)|(?P<validation>val|valid|validation)|(?P<test>test|testing))[AB]?"
+    r"|.+_(?:(?P<train_>train)|(?P<validation_>val|valid|validation)|(?P<test_>test))_(?:HR|LR).*",
+    re.IGNORECASE,
+)
+# Pieces of one photograph, as BasicSR's scripts cut them: 0001_s001.png … in a folder …_sub.
+_PIECE = re.compile(r"_s\d{3,}(?=\.[^./]+$)")
 
 # What may tell HR from LR in a name that is in no known layout.
 _MARKS = re.compile(r"(?<![a-z])(SRF_?\d|HR|GT|LR|LQ|high|low|x\d)(?![a-z])|_?x\d[mdw]?\d?$", re.IGNORECASE)
@@ -106,6 +117,7 @@ class Layout:
         unreadable: one line for each folder that cannot be read.
         benchmark: the set that this is, where papers score it in a way of their own: CUFED5, or "".
         caption: why its scores cannot be compared with those of papers; or "".
+        validation: pairs that lie in a part for validation, none of ``pairs``.
     """
 
     pairs: list[tuple[Path, Path | None]] = field(default_factory=list)
@@ -115,6 +127,7 @@ class Layout:
     unreadable: list[str] = field(default_factory=list)
     benchmark: str = ""
     caption: str = ""
+    validation: list[tuple[Path, Path | None]] = field(default_factory=list)
 
     def understood(self, root: Path) -> str:
         """One line: how many pictures, and which files are what."""
@@ -226,16 +239,52 @@ def _and_more(count: int) -> str:
 # ---------------------------------------------------------------------- pairs
 
 
-def of_training(root: Path, scale: int) -> Layout:
+def of_training(root: Path, scale: int, *, parts: bool = True) -> Layout:
     """The originals below ``root``, whatever layouts its folders have, with their LR files of this ``scale``.
 
+    With ``parts``, what lies in folders for validation is ``validation``, and what lies in folders for testing is left
+    out: ``val``, ``test`` and the like, and DIV2K's names.
+
     Raises:
-        UsageError: it looks like pairs, and no layout says which files are which.
+        UsageError: it looks like pairs, and no layout says which files are which; or all lies in such folders.
     """
     contents = find.contents(root)
-    hint = "name the folder of the originals alone with data.root=<folder>"
+    hint = "name both with data.hr=<folder> data.lr=<folder>, or the originals alone with data.root=<folder>"
     layout = _in_any_layout(root, contents.pictures, scale, hint=hint)
-    return replace(layout, others=contents.others, unreadable=contents.unreadable)
+    layout = replace(layout, others=contents.others, unreadable=contents.unreadable)
+    by_part: dict[str, list[tuple[Path, Path | None]]] = defaultdict(list)
+    for pair in layout.pairs:
+        by_part[_part(pair[0], root) if parts else "train"].append(pair)
+    if not by_part.keys() - {"train"}:
+        return layout
+    if not by_part["train"]:
+        inside = by_part["validation"] + by_part["test"]
+        raise UsageError(
+            f"{root}: its pictures are in folders for validation or testing, which are not trained on; if they are to "
+            f"be, name one itself: data.root={inside[0][0].parent}"
+        )
+    if validation := by_part["validation"]:
+        folders = Counter(_below(hr.parent, root) for hr, _ in validation)
+        said = ", ".join(f"{name} ({count})" for name, count in folders.most_common(4))
+        layout.remarks.append(f"validated with, and not trained on: {said}")
+    if by_part["test"]:
+        layout.remarks.append("what is for testing is not trained on: data.test_root=<its folder> scores it")
+    left_out = sorted([*layout.left_out, *(hr for hr, _ in by_part["test"])])
+    return replace(layout, pairs=by_part["train"], validation=by_part["validation"], left_out=left_out)
+
+
+def _part(path: Path, root: Path) -> str:
+    """What a file is for by the outermost folder below ``root`` that says so: train, validation or test."""
+    for name in path.relative_to(root).parts[:-1]:
+        if match := _PART.fullmatch(name):
+            return str(match.lastgroup).rstrip("_")
+    return "train"
+
+
+def photograph(name: str) -> str:
+    """What all pieces of one photograph share, of a piece's path; another path as it is."""
+    whole = _PIECE.sub("", name)
+    return name if whole == name else re.sub(r"_sub(?=/)", "", whole)
 
 
 def of_test(root: Path, scale: int) -> Layout:
@@ -267,6 +316,37 @@ def of_two_folders(hr: Path, lr: Path | None, scale: int) -> Layout:
     return Layout(pairs=pairs, remarks=[f"{hr} with {lr}"], unreadable=large.unreadable + small.unreadable)
 
 
+def of_list(file: Path, hr: Path, lr: Path | None, scale: int) -> Layout:
+    """The originals that a list names, as BasicSR writes it: ``0001_s001.png (480,480,3)``, a line for each.
+
+    A line may name an LR file too, after a comma and a space, below ``lr`` or, without it, below ``hr``. Else LR files
+    have the same names below ``lr``, or LR is made.
+
+    Raises:
+        UsageError: the list cannot be read, names nothing, or names files that are not there.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"data.meta_info={file}: cannot be read ({error})") from error
+    lines = [re.sub(r"\s+\([\d, ]+\)$", "", line.strip()) for line in text.splitlines() if line.strip()]
+    pairs: list[tuple[Path, Path | None]] = []
+    for line in dict.fromkeys(lines):
+        large, _, small = line.partition(", ")
+        pairs.append((hr / large, (lr or hr) / small if small else None))
+    missing = [str(path) for pair in pairs for path in pair if path and not path.is_file()]
+    outside = [large for large, _ in pairs if not large.resolve().is_relative_to(hr.resolve())]
+    if missing or outside or not pairs:
+        what = missing[0] if missing else outside[0] if outside else "nothing"
+        more = _and_more(len(missing) - 1) if missing else ""
+        raise UsageError(f"data.meta_info={file} names {what}{more}, which is no file in {hr}")
+    if lr is not None and not any(small for _, small in pairs):
+        listed = [large for large, _ in pairs]
+        partners = dict(_paired(listed, hr, find.contents(lr).pictures, lr, scale))
+        pairs = [(large, partners[large]) for large in listed]
+    return Layout(pairs=pairs, remarks=[f"those that {file} names"])
+
+
 def _in_any_layout(root: Path, pictures: Sequence[Path], scale: int, *, hint: str, hr_alone: bool = False) -> Layout:
     tree: dict[Path, list[Path]] = {root: []}
     below: dict[Path, list[Path]] = defaultdict(list)
@@ -285,6 +365,7 @@ def _in_any_layout(root: Path, pictures: Sequence[Path], scale: int, *, hint: st
 
     def walk(folder: Path) -> None:
         sets = _by_folder(folder, below, scale, hr_alone=hr_alone and folder == root)
+        sets = sets or _by_size(below[folder], all_in, hint)
         for hr, lr in sets:
             layout.pairs += _paired(all_in(hr), hr, all_in(lr), lr, scale) if lr else [(p, None) for p in all_in(hr)]
             layout.remarks.append(
@@ -331,16 +412,39 @@ def _by_folder(
             match = re.fullmatch(row.hr, name, re.IGNORECASE)
             if match is None:
                 continue
-            prefix = match.groupdict().get("set", "")
+            prefix, sub = (match.groupdict().get(group) or "" for group in ("set", "sub"))
             others = [re.compile(pattern.format(set=re.escape(prefix)), re.IGNORECASE) for pattern in row.others]
             beside = any(other != name and pattern.fullmatch(other) for other in children for pattern in others)
             if beside or hr_alone:
-                lr_names = [pattern.format(set=prefix, scale=scale).casefold() for pattern in row.lr]
+                lr_names = [f"{pattern.format(set=prefix, scale=scale)}{sub}".casefold() for pattern in row.lr]
                 lr_folders = [children.get(each) or deeper.get(each) for each in lr_names]
                 sets.append((path, next(filter(None, lr_folders), None)))
         if sets:
             return sets
     return []
+
+
+def _by_size(
+    folders: Sequence[Path], all_in: Callable[[Path], list[Path]], hint: str
+) -> list[tuple[Path, Path | None]]:
+    """(HR folder, LR folder) of ``trainA`` and ``trainB``, and the like: the larger pictures are HR.
+
+    Raises:
+        UsageError: neither has the larger ones.
+    """
+    by_name = {folder.name.casefold(): folder for folder in folders}
+    sets: list[tuple[Path, Path | None]] = []
+    for name, first in by_name.items():
+        second = by_name.get(f"{name[:-1]}b")
+        if not re.fullmatch("(train|val|valid|test)a", name) or second is None:
+            continue
+        partners = {path.stem: path for path in all_in(second)}
+        both = [(path, partners[path.stem]) for path in all_in(first) if path.stem in partners][:_GROUPS_COMPARED]
+        larger = {pair[0].is_relative_to(first) for each in both if (pair := _differ_by_a_scale(each))}
+        if len(larger) != 1:
+            raise UsageError(f"{first} and {second} look like pairs, but their sizes do not say which is HR; {hint}")
+        sets.append((first, second) if larger == {True} else (second, first))
+    return sets
 
 
 def _paired(

@@ -34,7 +34,7 @@ from srgan_lit.pictures import rgb8
 
 _log = logging.getLogger(__name__)
 # To be raised when the layout changes, or the pixels that decoding or shrinking give for the same file.
-VERSION = 7
+VERSION = 8
 
 _POOL_FROM = 32 * 2**20  # bytes of pixels below which starting processes costs more than it saves
 
@@ -51,6 +51,9 @@ class Packed:
         self.names: list[str] = index["names"]
         digests = dict(zip(index["sources"], index["digests"], strict=True))
         self.digests = {name: " ".join(map(str, digests[name])) for name in self.names}  # SHA-256 of HR, and of LR
+        self.contents: dict[str, str] = dict(
+            zip(self.names, index["contents"], strict=True)
+        )  # of HR, and of an LR file
         self.bad: dict[str, str] = index["bad"]  # name: why it is not here
         self.grey = np.array(index["grey"], dtype=bool)
         self.lr_sizes = np.array(index["lr_sizes"], dtype=np.int64).reshape(-1, 2)  # height, width
@@ -104,7 +107,9 @@ class Packed:
     def pair(self, index: int) -> rgb8.Pair:
         """HR and LR of picture ``index``."""
         self.check_whole()
-        return rgb8.Pair(name=self.names[index], lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]))
+        name = self.names[index]
+        content = self.contents[name].partition(" ")[0]
+        return rgb8.Pair(name=name, lr=self.lr(index), hr=self.hr(index), grey=bool(self.grey[index]), content=content)
 
 
 def open_packed(sources: Sequence[Source], *, scale: int, label: str, cache: str | os.PathLike[str] | None) -> Packed:
@@ -244,6 +249,7 @@ class _Done:
     digests: list[str | None]
     lr_size: tuple[int, ...] = ()
     grey: bool = False
+    content: str = ""
     wrong: str | None = None
 
 
@@ -260,7 +266,8 @@ def _decode(task: _Task) -> _Done:
         file.seek(task.offset)
         file.write(np.ascontiguousarray(pair.hr).data)
         file.write(np.ascontiguousarray(pair.lr).data)
-    return _Done(digests=digests, lr_size=pair.lr.shape[:2], grey=pair.grey)
+    content = pair.content if task.source.lr_path is None else f"{pair.content} {rgb8.content(pair.lr)}"
+    return _Done(digests=digests, lr_size=pair.lr.shape[:2], grey=pair.grey, content=content)
 
 
 def _pack(folder: Path, sources: Sequence[Source], scale: int) -> dict[str, Any]:
@@ -317,6 +324,7 @@ def _pack(folder: Path, sources: Sequence[Source], scale: int) -> dict[str, Any]
         "offsets": [task.offset for task, _ in good],
         "lr_sizes": [done.lr_size for _, done in good],
         "grey": [done.grey for _, done in good],
+        "contents": [done.content for _, done in good],
     }
 
 

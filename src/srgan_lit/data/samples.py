@@ -121,10 +121,23 @@ class WholePairs(Dataset[Batch]):
         name: of the set.
         names: of its pictures.
         load: gives pair ``index``.
+        albums: of its pictures; None where each is one of its own.
+        benchmark: as of ``sets.TestSet``.
+        caption: likewise.
     """
 
-    def __init__(self, name: str, names: Sequence[str], load: Callable[[int], Pair]) -> None:
+    def __init__(
+        self,
+        name: str,
+        names: Sequence[str],
+        load: Callable[[int], Pair],
+        *,
+        albums: Sequence[str] | None = None,
+        benchmark: str = "",
+        caption: str = "",
+    ) -> None:
         self.name, self.names, self.load = name, names, load
+        self.albums, self.benchmark, self.caption = albums or names, benchmark, caption
 
     def __len__(self) -> int:
         return len(self.names)

@@ -10,7 +10,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan_lit.common import reserved_names
+from srgan_lit.common import reserved_names, worker_processes
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config import own_parts
 from srgan_lit.config.schema import DataConfig
@@ -35,12 +35,24 @@ _LISTED = 20  # files named in one error line; ``prepare`` names them all
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A picture file. ``name`` is unique in its set; an ``album`` is never split between training and validation."""
+    """A picture file.
+
+    Attributes:
+        name: unique in its set.
+        path: of the file.
+        album: never split between training and validation.
+        lr_path: its LR file; None where LR is made.
+        validates: it is for validation, and not trained on; where one of a set is, those that are not are all trained
+            on, and nothing else is held out.
+        root: which of several ``data.root`` it comes from.
+    """
 
     name: str
     path: Path
     album: str
     lr_path: Path | None = None
+    validates: bool = False
+    root: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +94,58 @@ def _cufed(root: Path, *, use_ref: bool) -> TrainingSet:
     return TrainingSet(sources=sources, unreadable=[line for each in contents.values() for line in each.unreadable])
 
 
-def _folder(root: Path, config: DataConfig, scale: int | None) -> TrainingSet:
-    layout = layouts.of_training(root, scale or 4)
+def _folder(root: Path, config: DataConfig, scale: int | None, *, number: int) -> TrainingSet:
+    """The pictures of one of the ``data.root``; with several, its ``number`` is part of the names."""
+    layout = layouts.of_training(root, scale or 4, parts=config.reading > 1)
+    if config.validation_root is not None and layout.validation:
+        left_out = [*layout.left_out, *(hr for hr, _ in layout.validation)]
+        remarks = [*layout.remarks[:-1], "data.validation_root is validated with instead"]
+        layout = replace(layout, validation=[], left_out=left_out, remarks=remarks)
+    understood = f"data.root={root}: {layout.understood(root)}"
+    return _of_layout(layout, root, config, scale, understood, number=number)
+
+
+def _of_layout(
+    layout: layouts.Layout,
+    root: Path,
+    config: DataConfig,
+    scale: int | None,
+    understood: str,
+    *,
+    number: int = 0,
+    prefix: str = "",
+) -> TrainingSet:
     files_used = scale is not None and config.degradation == "bicubic"
-    names = [hr.relative_to(root).as_posix() for hr, _ in layout.pairs]
-    sources = [
-        Source(name=name, path=hr, album=name, lr_path=lr if files_used else None)
-        for name, (hr, lr) in zip(names, layout.pairs, strict=True)
-    ]
-    understood = f"data.root={config.root}: {layout.understood(root)}"
+    sources = []
+    for validates, pairs in ((False, layout.pairs), (True, layout.validation)):
+        for hr, lr in pairs:
+            name = hr.relative_to(root).as_posix()
+            sources.append(
+                Source(
+                    name=prefix + name,
+                    path=hr,
+                    # Without the prefix: a folder is split as it is where it is the only one.
+                    album=layouts.photograph(name) if config.reading > 1 else name,
+                    lr_path=lr if files_used else None,
+                    validates=validates,
+                    root=number,
+                )
+            )
     if config.degradation != "bicubic" and any(lr for _, lr in layout.pairs):
         understood += f"; data.degradation={config.degradation} makes LR, the LR files are passed over"
     return TrainingSet(sources=sources, understood=understood, unreadable=layout.unreadable)
+
+
+def _validation(config: DataConfig, scale: int | None) -> TrainingSet:
+    """The pictures of ``data.validation_root``."""
+    assert config.validation_root is not None
+    root = _test_folder(config.validation_root, "validation")
+    layout = layouts.of_test(root, scale or 4)
+    if not layout.pairs:
+        raise layouts.nothing_there(root, layout.unreadable, f"no pictures there ({formats.LISTED})")
+    understood = f"data.validation_root={root}: {layout.understood(root)}"
+    layout = replace(layout, pairs=[], validation=layout.pairs)
+    return _of_layout(layout, root, config, scale, understood, prefix="validation_root/")
 
 
 def _sample_training() -> list[Source]:
@@ -124,19 +176,38 @@ def training_set(config: DataConfig, scale: int | None = None) -> TrainingSet:
         SRGANError: folders that cannot be read are to be skipped, and nothing is left.
     """
     if config.name == "sample":
-        return TrainingSet(sources=_sample_training())
-    if config.name == "own":
-        return TrainingSet(sources=_own(config))
-    root = _root(config)
-    result = _cufed(root, use_ref=config.use_ref) if config.name == "cufed" else _folder(root, config, scale)
-    if result.unreadable and not config.skip_bad:
+        parts = [TrainingSet(sources=_sample_training())]
+    elif config.name == "own":
+        parts = [TrainingSet(sources=_own(config))]
+    elif config.hr is not None or config.meta_info is not None:
+        parts = [_named_by_user(config, scale)]
+    elif config.name == "cufed":
+        parts = [_cufed(_roots(config)[0], use_ref=config.use_ref)]
+    else:
+        parts = [_folder(root, config, scale, number=number) for number, root in enumerate(_roots(config))]
+        if len(parts) > 1:
+            parts = [
+                replace(part, sources=[replace(each, name=f"{number}/{each.name}") for each in part.sources])
+                for number, part in enumerate(parts, start=1)
+            ]
+    for part, root in zip(parts, config.roots or (config.hr or "",), strict=True):
+        if not part.sources and not (part.unreadable and not config.skip_bad):
+            raise layouts.nothing_there(
+                Path(root).expanduser(), part.unreadable, f"no pictures there ({formats.LISTED})"
+            )
+    if config.validation_root is not None:
+        parts.append(_validation(config, scale))
+    unreadable = [line for part in parts for line in part.unreadable]
+    if unreadable and not config.skip_bad:
         raise UsageError(
-            f"data.root={config.root}: {listing(result.unreadable)}. "
+            f"data.root={config.root}: {listing(unreadable)}. "
             "Change its permissions, or leave it out with data.skip_bad=true"
         )
-    if not result.sources:
-        raise layouts.nothing_there(root, result.unreadable, f"no pictures there ({formats.LISTED})")
-    return result
+    return TrainingSet(
+        sources=sorted((each for part in parts for each in part.sources), key=lambda source: source.name),
+        understood="; ".join(part.understood for part in parts if part.understood),
+        unreadable=unreadable,
+    )
 
 
 def _own(config: DataConfig) -> list[Source]:
@@ -156,34 +227,50 @@ def _own(config: DataConfig) -> list[Source]:
     return sorted(sources, key=lambda source: source.name)
 
 
-def _root(config: DataConfig) -> Path:
-    if config.root is None:
+def _roots(config: DataConfig) -> list[Path]:
+    if not config.roots:
         how = (
             "run python -m srgan_lit.prepare cufed, then pass data.root=<the folder it names>"
             if config.name == "cufed"
             else "pass data.root=<a folder of pictures>"
         )
         raise UsageError(f"data.root is not set: {how}; data=sample needs none")
-    root = Path(config.root).expanduser()
-    if not root.is_dir():
+    return [_folder_of(root, "data.root") for root in config.roots]
+
+
+def _folder_of(given: str, key: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_dir():
         raise UsageError(
-            f"data.root={config.root}: {'not a folder' if root.exists() else 'no such folder'}; "
-            "pass data.root=<a folder of pictures>"
+            f"{key}={given}: {'not a folder' if path.exists() else 'no such folder'}; pass {key}=<a folder of pictures>"
         )
-    return root
+    return path
+
+
+def _named_by_user(config: DataConfig, scale: int | None) -> TrainingSet:
+    """The pictures of ``data.hr`` and ``data.lr``, or those of ``data.root`` or ``data.hr`` that a list names."""
+    hr = _roots(config)[0] if config.hr is None else _folder_of(config.hr, "data.hr")
+    lr = None if config.lr is None else _folder_of(config.lr, "data.lr")
+    if config.meta_info is not None:
+        layout = layouts.of_list(Path(config.meta_info).expanduser(), hr, lr, scale or 4)
+    else:
+        layout = layouts.of_two_folders(hr, lr, scale or 4)
+    return _of_layout(layout, hr, config, scale, f"{hr}: {layout.understood(hr)}")
 
 
 def label(config: DataConfig) -> str:
     """The name of the set's packed cache: readable, and another for another set of pictures."""
     if config.name == "sample":
         return "sample"
-    if config.name == "own":
-        return f"own-{hashlib.sha256(json.dumps(config.sources, sort_keys=True).encode()).hexdigest()[:12]}"
-    assert config.root is not None
-    root = Path(config.root).expanduser().resolve()
-    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in root.name)[:40]
+    paths = [config.hr, config.lr, config.meta_info, config.validation_root, *config.roots]
+    places = [str(Path(path).expanduser().resolve()) for path in paths if path is not None]
     kind = f"{config.name}-ref" if config.use_ref else config.name
-    return f"{kind}-{readable}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
+    if config.name == "own":
+        places.append(json.dumps(config.sources, sort_keys=True))
+    else:
+        name = Path(places[-1]).name
+        kind += "-" + "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[:40]
+    return f"{kind}-{hashlib.sha256(os.fsencode(chr(0).join(places))).hexdigest()[:12]}"
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -244,6 +331,7 @@ class TestSet:
         degradation: how LR is made: any but bicubic makes it from HR, files of LR or not; ``pil`` is Pillow's bicubic
             instead of MATLAB's.
         benchmark: CUFED5 where the set is that one, which papers score in ``y_full``; else "".
+        caption: why its scores cannot be compared with those of papers; or "".
     """
 
     __test__ = False  # not a pytest class
@@ -255,6 +343,7 @@ class TestSet:
     unreadable: tuple[str, ...] = ()
     degradation: str = "bicubic"
     benchmark: str = ""
+    caption: str = ""
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -264,6 +353,11 @@ class TestSet:
         """In the order of ``load``: relative paths, without the suffix where that is unique."""
         return [source.name for source in self.sources]
 
+    @property
+    def albums(self) -> list[str]:
+        """Likewise, what each picture comes from."""
+        return [source.album for source in self.sources]
+
     def load(self, index: int) -> rgb8.Pair:
         """HR (cropped to a multiple of the scale) and LR of picture ``index``."""
         source = self.sources[index]
@@ -272,7 +366,8 @@ class TestSet:
         pair = load_pair(replace(source, lr_path=None), self.scale)
         if self.degradation == PIL:
             return replace(pair, lr=_shrunk_by_pillow(pair.hr, self.scale))
-        return degradations.degraded_pair(pair, file=source.album, kind=self.degradation, scale=self.scale)
+        made = degradations.degraded_pair(pair, file=source.album, kind=self.degradation, scale=self.scale)
+        return replace(made, content=pair.content)
 
     def held_out(self, share: float) -> "TestSet":
         """Those of its pictures whose albums are held out by their hash.
@@ -314,22 +409,49 @@ def test_pairs(folder: str | Path, scale: int) -> TestSet:
 def held_out_pairs(folder: str | Path, scale: int, share: float) -> TestSet:
     """The pictures in ``folder`` that a training with ``data.validation_share=share`` on it holds out.
 
-    Of CUFED, those of whole albums, and none of its references.
+    Of CUFED, those of whole albums, and none of its references; of a folder with parts, those for validation.
 
     Raises:
         As ``test_pairs``; UsageError also where there are fewer than two albums.
     """
     test_set = test_pairs(folder, scale)
-    if folder != "sample":
-        root = _test_folder(folder)
-        cufed = _cufed(root, use_ref=False) if layouts.find_cufed(root) else TrainingSet(sources=[])
-        if cufed.sources and all(each.album != each.path.name for each in cufed.sources):
-            sources = _short_names(cufed.sources)
-            test_set = replace(test_set, understood="CUFED", unreadable=tuple(cufed.unreadable))
-        else:  # by the names that a training has
-            sources = [replace(each, album=each.path.relative_to(root).as_posix()) for each in test_set.sources]
-        test_set = replace(test_set, sources=tuple(sources))
-    return test_set.held_out(share)
+    if folder == "sample":
+        return test_set.held_out(share)
+    root = _test_folder(folder)
+    cufed = _cufed(root, use_ref=False) if layouts.find_cufed(root) else TrainingSet(sources=[])
+    if cufed.sources and all(each.album != each.path.name for each in cufed.sources):
+        sources = _joined(cufed.sources)
+        test_set = replace(test_set, understood="CUFED", unreadable=tuple(cufed.unreadable))
+        return replace(test_set, sources=tuple(_short_names(sources))).held_out(share)
+    training = training_set(DataConfig(name="folder", root=str(root), skip_bad=True), scale).sources
+    held_out = [each for each in training if each.validates]
+    if not held_out:
+        held_out = list(replace(test_set, sources=tuple(_joined(training))).held_out(share).sources)
+    # By the names that a training has: what degrades LR is drawn by them.
+    names = {each.path: each.name for each in held_out}
+    return replace(
+        test_set,
+        sources=tuple(
+            replace(each, album=names[each.path]) for each in test_set.sources if each.path in names
+        ),
+    )  # fmt: skip
+
+
+def _joined(sources: Sequence[Source]) -> list[Source]:
+    """The same, with albums that hold the same picture as one: every file is decoded."""
+    tasks = [source.path for source in sources]
+    contents = worker_processes.over(content_of, tasks, doing="comparing", in_processes=len(tasks) > 50)
+    known = {source.name: content for source, (_, content) in zip(sources, contents, strict=True) if content}
+    albums = splits.joined({source.name: source.album for source in sources}, known)
+    return [replace(source, album=albums[source.name]) for source in sources]
+
+
+def content_of(path: Path) -> str:
+    """What a file shows (``rgb8.content``); "" where it cannot be read."""
+    try:
+        return rgb8.content(rgb8.read_picture(path).pixels)
+    except SRGANError:
+        return ""
 
 
 def test_pairs_of_two(hr: str | Path, lr: str | Path | None, scale: int) -> TestSet:
@@ -343,10 +465,10 @@ def test_pairs_of_two(hr: str | Path, lr: str | Path | None, scale: int) -> Test
     return _test_set(originals, layouts.of_two_folders(originals, small, scale), scale)
 
 
-def _test_folder(folder: str | Path) -> Path:
+def _test_folder(folder: str | Path, kind: str = "test") -> Path:
     path = Path(folder).expanduser()
     if not path.is_dir():
-        raise UsageError(f"{folder}: {'not a folder' if path.exists() else 'no such folder'} of test pictures")
+        raise UsageError(f"{folder}: {'not a folder' if path.exists() else 'no such folder'} of {kind} pictures")
     return path
 
 
@@ -365,6 +487,7 @@ def _test_set(root: Path, layout: layouts.Layout, scale: int) -> TestSet:
         understood=layout.understood(root),
         unreadable=tuple(layout.unreadable),
         benchmark=layout.benchmark,
+        caption=layout.caption,
     )
 
 
@@ -383,9 +506,9 @@ def listing(bad: Sequence[str]) -> str:
     return "; ".join(bad[:_LISTED]) + more
 
 
-def least_side(config: DataConfig, scale: int) -> int:
-    """Pixels of HR that a side of each picture must have: a crop, and what SSIM needs inside the protocol's border."""
-    return max(config.crop, 2 * scale + _SSIM_WINDOW)
+def least_side(config: DataConfig, scale: int, source: Source) -> int:
+    """Pixels of HR that a side of a picture must have: what SSIM needs inside the protocol's border, and a crop."""
+    return max(0 if source.validates else config.crop, 2 * scale + _SSIM_WINDOW)
 
 
 def check_crop(config: DataConfig, scale: int) -> None:
@@ -399,8 +522,13 @@ def check_crop(config: DataConfig, scale: int) -> None:
         raise UsageError(f"data.crop={config.crop} is not a multiple of model.scale={scale}; take data.crop={fitting}")
 
 
-def check(config: DataConfig, scale: int) -> None:
+def check(config: DataConfig, scale: int, *, set_by_user: Collection[str] = ()) -> None:
     """Refuse what training could not use, from file names and headers alone: before anything heavy is loaded.
+
+    Args:
+        config: what to use.
+        scale: of LR.
+        set_by_user: keys of the command line.
 
     Raises:
         UsageError: ``data.root`` or ``data.test_root`` has nothing to use, the crop does not fit the scale or
@@ -412,13 +540,16 @@ def check(config: DataConfig, scale: int) -> None:
     if config.test_root is not None:
         test_pairs(config.test_root, scale)
     good, bad, small = [], [], []
-    for source in training_sources(config, scale):
+    training = training_set(config, scale)
+    if "data.validation_share" in set_by_user and any(source.validates for source in training.sources):
+        raise UsageError(f"data.validation_share has no effect ({training.understood}): leave it out")
+    for source in training.sources:
         try:
             height, width = size_of(source.path)
         except SRGANError as error:
             bad.append(str(error))
             continue
-        if min(height, width) // scale * scale < least_side(config, scale):
+        if min(height, width) // scale * scale < least_side(config, scale, source):
             small.append((min(height, width), f"{source.path} is {width}x{height}"))
         else:
             good.append(source)
@@ -437,7 +568,8 @@ def check(config: DataConfig, scale: int) -> None:
             f"{what} is larger than {len(small)} of the pictures; the smallest, {message}. "
             f"Try {' or '.join(ways) or 'larger pictures'}"
         )
-    if len({source.album for source in good}) < 2:
+    roles = {source.validates for source in good}
+    if len(roles) < 2 and (roles != {False} or len({source.album for source in good}) < 2):
         where = "sources" if config.name == "own" else f"root={config.root}"
         raise UsageError(
             f"{len(good)} usable pictures in data.{where} are not enough: at least two "

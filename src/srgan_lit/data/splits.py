@@ -1,7 +1,29 @@
 """The split of albums into training and validation, by a hash of their names. Published scores depend on it."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+
+def joined(albums: Mapping[str, str], contents: Mapping[str, str]) -> dict[str, str]:
+    """The album of each picture, where albums that show the same picture are one, called as the first in sort order.
+
+    Args:
+        albums: by the picture's name.
+        contents: what it shows, likewise, where that is known.
+    """
+    called: dict[str, str] = {}  # the name that an album goes by now
+
+    def name_of(album: str) -> str:
+        while album in called:
+            album = called[album]
+        return album
+
+    shown_in: dict[str, str] = {}
+    for name in albums.keys() & contents.keys():
+        first, second = sorted(map(name_of, (albums[name], shown_in.setdefault(contents[name], albums[name]))))
+        if first != second:
+            called[second] = first
+    return {name: name_of(album) for name, album in albums.items()}
 
 
 def held_out(albums: Iterable[str], share: float) -> set[str]:

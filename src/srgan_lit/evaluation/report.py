@@ -6,8 +6,8 @@ models are escaped besides.
 
 import base64
 import hashlib
-import heapq
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,26 +79,42 @@ def _exhibit(scored: Scored) -> Exhibit:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    place: tuple[float, int]  # PSNR, and its number in the set: the lower, the harder
+    album: str
+    exhibit: Exhibit
+
+
 class Gallery:
-    """Keeps the hardest pictures of each data set, at most ``show`` of each, encoded as the page holds them."""
+    """Keeps the hardest pictures of each data set, at most ``show`` of each, encoded as the page holds them.
+
+    They are of different albums, as far as there are so many.
+    """
 
     def __init__(self, show: int) -> None:
         self.show = show
-        self._kept: dict[str, list[tuple[float, int, Exhibit]]] = {}
+        self._kept: dict[str, list[_Kept]] = {}
 
-    def offer(self, scored: Scored) -> None:
-        """Take ``scored`` if it is harder than the easiest of those kept."""
+    def offer(self, scored: Scored, albums: Sequence[str]) -> None:
+        """Take ``scored`` if it is harder than the easiest of those whose place it can have.
+
+        ``albums`` has the album of each picture of its data set.
+        """
         kept = self._kept.setdefault(scored.dataset, [])
-        # A heap with the easiest on top; the count breaks ties before exhibits are compared.
-        place = (-scored.psnr, -scored.index)
-        if len(kept) < self.show:
-            heapq.heappush(kept, (*place, _exhibit(scored)))
-        elif kept and place > kept[0][:2]:
-            heapq.heapreplace(kept, (*place, _exhibit(scored)))
+        place, album = (scored.psnr, scored.index), albums[scored.index]
+        of_album = [each for each in kept if each.album == album]
+        full = len(of_album) >= math.ceil(self.show / len(set(albums)))
+        if full or len(kept) >= self.show:
+            easiest = max(of_album if full else kept, key=lambda each: each.place, default=None)
+            if easiest is None or place >= easiest.place:
+                return
+            kept.remove(easiest)
+        kept.append(_Kept(place=place, album=album, exhibit=_exhibit(scored)))
 
     def exhibits(self, dataset: str) -> list[Exhibit]:
         """Of one data set, hardest first."""
-        return [exhibit for *_, exhibit in sorted(self._kept.get(dataset, []), key=lambda kept: kept[:2], reverse=True)]
+        return [each.exhibit for each in sorted(self._kept.get(dataset, []), key=lambda each: each.place)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +153,7 @@ def write(
         "report.html.j2",
         sections=sections,
         measures=measures,
+        notes=results.notes(rows, measures),
         best={section.dataset: {m.key: results.best(section.rows, m) for m in measures} for section in sections},
         panels=run_curves.panels(runs),
         runs=list(runs),

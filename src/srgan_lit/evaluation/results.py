@@ -29,13 +29,27 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model on one data set. ``failed``: by picture, why it was not scored."""
+    """One model on one data set.
+
+    Attributes:
+        model: its name.
+        dataset: likewise.
+        protocol: of PSNR and SSIM.
+        caption: what must be said of the data set's scores; "" for nothing.
+        images: the pictures that were scored.
+        failed: by picture, why it was not.
+        trained_on: pictures that the model was trained on.
+        chosen_by: pictures by whose scores it was chosen among others.
+    """
 
     model: str
     dataset: str
     protocol: str
+    caption: str = ""
     images: list[Score] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    trained_on: list[str] = field(default_factory=list)
+    chosen_by: list[str] = field(default_factory=list)
 
     @property
     def n(self) -> int:
@@ -83,6 +97,16 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no infinity and no NaN
 
 
+def notes(rows: Sequence[Row], measures: Sequence[Measure]) -> list[str]:
+    """What must be read with the table, a sentence each: it stands below it in every form."""
+    said = [f"{row.dataset}: {row.caption}." for row in rows if row.caption]
+    for row in rows:
+        for names, what in ((row.trained_on, "was trained on"), (row.chosen_by, "was chosen by its scores on")):
+            if names:
+                said.append(f"{row.dataset}: {row.model} {what} {len(names)} of these {row.n} pictures.")
+    return list(dict.fromkeys(said + [measure.missing for measure in measures if measure.missing]))
+
+
 def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     """The content of ``results.json``: rows with means and per-image values, null where not finite; and the columns."""
     keys = [measure.key for measure in measures]
@@ -96,11 +120,11 @@ def as_json(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
             {"model": row.model, "dataset": row.dataset, "n": row.n, "protocol": row.protocol}
             | {key: _number(row.mean(key)) for key in keys}
             | {"seconds": row.seconds, "images": images}
-            | ({"failed": row.failed} if row.failed else {})
+            | {key: value for key in ("failed", "trained_on", "chosen_by") if (value := getattr(row, key))}
         )
-    notes = [measure.missing for measure in measures if measure.missing]
     columns = [{each.name: getattr(measure, each.name) for each in fields(Column)} for measure in measures]
-    content = {"rows": listed, "columns": columns} | ({"notes": notes} if notes else {})
+    said = notes(rows, measures)
+    content = {"rows": listed, "columns": columns} | ({"notes": said} if said else {})
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -128,7 +152,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     """The table as text: aligned for a terminal, and Markdown to paste."""
     lines = _lines(rows, measures)
     text = text_tables.markdown(lines, left=[*_LEFT, *[False] * (len(lines[0]) - len(_LEFT))])
-    return text + "".join(f"\n{measure.missing}\n" for measure in measures if measure.missing)
+    return text + "".join(f"\n{note}\n" for note in notes(rows, measures))
 
 
 BEGIN, END = "<!-- srgan-evaluate begins -->", "<!-- srgan-evaluate ends -->"  # of the table in a page of a user's own
@@ -157,7 +181,7 @@ def as_latex(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
         if lines[y][x] == best([other for other in rows if other.dataset == row.dataset], measure)
     }
     text = text_tables.latex(lines, left=[*_LEFT, *[False] * (len(lines[0]) - len(_LEFT))], bold=bold)
-    return text + "".join(f"% {measure.missing}\n" for measure in measures if measure.missing)
+    return text + "".join(f"% {note}\n" for note in notes(rows, measures))
 
 
 def as_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:

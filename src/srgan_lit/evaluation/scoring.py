@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from PIL import Image
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.data.learnt_from import LearntFrom
 from srgan_lit.evaluation import columns, comparison_strip, hardest_boxes, report, results
 from srgan_lit.evaluation.columns import Measure
 from srgan_lit.evaluation.results import Row, Score, Scored
@@ -22,7 +24,11 @@ FILES = ("results.json", "results.md", "results.tex", "images.csv", "comparison.
 
 
 class Pairs(Protocol):
-    """Named pairs of LR and HR that load one at a time: test pictures, validation pictures, or a caller's own."""
+    """Named pairs of LR and HR that load one at a time: test pictures, validation pictures, or a caller's own.
+
+    They may also have ``albums``, what each picture comes from, for pages to show pictures of different ones, and a
+    ``caption``, what must be said of their scores.
+    """
 
     @property
     def name(self) -> str:
@@ -50,7 +56,11 @@ def common_scale(models: Mapping[str, Upscaler]) -> int:
 
 
 def _score_picture(
-    models: Mapping[str, Upscaler], scored: Scored, measures: Sequence[Measure], rows: dict[str, Row]
+    models: Mapping[str, Upscaler],
+    scored: Scored,
+    measures: Sequence[Measure],
+    rows: dict[str, Row],
+    learnt: Mapping[str, LearntFrom],
 ) -> None:
     pair = scored.pair
     hr = tensors.from_pixels(pair.hr)
@@ -68,10 +78,19 @@ def _score_picture(
         scored.srs[label] = sr
         scored.scores[label] = Score(name=pair.name, values=values, seconds=seconds)
         rows[label].images.append(scored.scores[label])
+        of_model = learnt.get(label, LearntFrom())
+        if pair.content in of_model.trained:
+            rows[label].trained_on.append(pair.name)
+        if of_model.chosen and pair.content in of_model.validated:
+            rows[label].chosen_by.append(pair.name)
 
 
 def score(
-    models: Mapping[str, Upscaler], test_set: Pairs, measures: Sequence[Measure], rows: dict[str, Row]
+    models: Mapping[str, Upscaler],
+    test_set: Pairs,
+    measures: Sequence[Measure],
+    rows: dict[str, Row],
+    learnt: Mapping[str, LearntFrom] = MappingProxyType({}),
 ) -> Iterator[Scored]:
     """Score a data set picture by picture, adding to ``rows`` (by model) as it goes.
 
@@ -86,7 +105,7 @@ def score(
                 row.failed[name] = str(error)
             continue
         scored = Scored(dataset=test_set.name, index=index, pair=pair, srs={}, scores={})
-        _score_picture(models, scored, measures, rows)
+        _score_picture(models, scored, measures, rows, learnt)
         if scored.scores:
             yield scored
 
@@ -101,6 +120,7 @@ def evaluate(
     save_images: bool = False,
     show: int = 6,
     runs: Mapping[str, Path] | None = None,
+    learnt: Mapping[str, LearntFrom] = MappingProxyType({}),
 ) -> list[Row]:
     """Score every model on every data set and write what came out of it into ``out``, which is made.
 
@@ -115,6 +135,7 @@ def evaluate(
         save_images: keep what the models make.
         show: how many pictures of each data set the report shows, the hardest ones.
         runs: run directories whose curves the report shows, by name.
+        learnt: what models were trained on, by name: the table says where they are scored on it.
 
     Returns:
         A row per data set and model. Pictures that failed are named in ``Row.failed``.
@@ -129,11 +150,14 @@ def evaluate(
     gallery = report.Gallery(show)
     hardest: Scored | None = None
     for test_set in sets:
-        rows = {label: Row(model=label, dataset=test_set.name, protocol=protocol) for label in models}
-        for scored in score(models, test_set, measures, rows):
+        rows = {
+            label: Row(model=label, dataset=test_set.name, protocol=protocol, caption=getattr(test_set, "caption", ""))
+            for label in models
+        }
+        for scored in score(models, test_set, measures, rows, learnt):
             if save_images:
                 _save(out / "images", scored)
-            gallery.offer(scored)
+            gallery.offer(scored, getattr(test_set, "albums", test_set.names))
             if hardest is None or (scored.dataset == hardest.dataset and scored.psnr < hardest.psnr):
                 hardest = scored
         all_rows.extend(rows.values())

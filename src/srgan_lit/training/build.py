@@ -143,13 +143,14 @@ def trained(config: TrainConfig) -> dict[str, Any]:
         for key in keys:
             del group[key]
     named = [(settings, key) for key in ("init_from", "init_discriminator_from", "lpips")]
+    named += [(settings["data"], key) for key in ("hr", "lr", "meta_info", "validation_root")]
     for group, key in (*named, (settings["perceptual"], "weights")):
         group[key] = group[key] and Path(group[key]).name
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return {
         "config_sha256": digest,
         "phase": config.phase.name,
-        "data": config.data.name if config.data.root is None else Path(config.data.root).name,
+        "data": ", ".join(Path(root).name for root in config.data.roots or (config.data.hr or config.data.name,)),
         "versions": {"srgan_lit": srgan_lit.__version__, "torch": torch.__version__, "lightning": L.__version__},
     }
 

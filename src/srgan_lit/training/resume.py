@@ -9,7 +9,7 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +18,10 @@ from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
-from srgan_lit.data import sets
+from srgan_lit.data import learnt_from, sets
+
+if TYPE_CHECKING:
+    from srgan_lit.data.datamodule import SRDataModule
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +29,14 @@ log = logging.getLogger(__name__)
 # docs/resume.md tells users; a test compares.
 ALWAYS = (  # where it runs and what it reports, not what it computes
     "resume", "run_dir", "hydra", "trainer", "logger", "objective", "compile", "validate_every", "checkpoint_every",
-    "log_every", "optimization.clip_gradients", "data.root", "data.test_root", "data.cache", "data.workers",
+    "log_every", "optimization.clip_gradients", "data.root", "data.hr", "data.lr", "data.meta_info",
+    "data.validation_root", "data.test_root", "data.cache", "data.workers",
     "accept_changed_pictures",
 )  # fmt: skip
 UNTIL_PHASE_ENDS = ("iterations", "learning_rate")  # of ``phase.pretrain`` and ``phase.adversarial``
 UNTIL_ADVERSARIAL = ("phase.adversarial", "phase.weights", "perceptual")  # may change until that phase begins
 
-MATERIAL = "learnt_from.json"  # in a run directory: SHA-256 of every picture, by name, and of VGG's and LPIPS's weights
+MATERIAL = learnt_from.FILE
 
 
 def run_dir_override(arguments: Sequence[str]) -> list[str]:
@@ -98,7 +102,9 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
         UsageError: no run is there, or a key would make another run of it.
     """
     run_dir = Path(str(cfg.resume))
-    resumed = OmegaConf.create(quoting.literals(saved(run_dir)))
+    values = saved(run_dir)
+    values["data"] = {"reading": 1, **values["data"]}  # of runs that began before there was another
+    resumed = OmegaConf.create(quoting.literals(values))
     own_logger = f"logger={OmegaConf.select(resumed, 'logger.name')}"
     for override in overrides:
         if override == own_logger:  # ``logger_override``'s
@@ -169,12 +175,12 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flattened
 
 
-def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfig, *, iteration: int) -> dict[str, Any]:
+def check_material(run_dir: Path, data: "SRDataModule", config: TrainConfig, *, iteration: int) -> dict[str, Any]:
     """Compare the pictures, VGG's weights and LPIPS's with those that the run has had so far.
 
     Args:
         run_dir: of the run.
-        digests: by name, the SHA-256 of the pictures that there are now.
+        data: the pictures that there are now, set up.
         config: of the run, as it goes on; ``accept_changed_pictures`` consents to other pictures.
         iteration: where it goes on; at 0 it may learn from anything.
 
@@ -187,12 +193,16 @@ def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfi
     """
     path, network, judge = run_dir / MATERIAL, _digest_of_vgg(config), _digest(config.lpips)
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    before: dict[str, str] = record.get("pictures", {})
-    if iteration and before and before != digests:
+    material = data.material()
+    before, now = learnt_from.roles(record), learnt_from.roles(material)
+    if "pictures" in record:  # of a run that began when files were compared, whatever they were for
+        before = {name: ("", digest) for name, digest in record["pictures"].items()}
+        now = {name: ("", digest) for name, digest in data.packed.digests.items()}
+    if iteration and before and before != now:
         kinds = {
-            "gone": [name for name in before if name not in digests],
-            "new": [name for name in digests if name not in before],
-            "changed": [name for name in before if digests.get(name, before[name]) != before[name]],
+            "gone": [name for name in before if name not in now],
+            "new": [name for name in now if name not in before],
+            "changed": [name for name in before if now.get(name, before[name]) != before[name]],
         }
         said = ", ".join(f"{len(names)} {kind} ({sets.listing(names)})" for kind, names in kinds.items() if names)
         if not config.accept_changed_pictures:
@@ -215,7 +225,14 @@ def check_material(run_dir: Path, digests: Mapping[str, str], config: TrainConfi
             f"{quoting.override('resume', run_dir)}: {quoting.override('lpips', config.lpips)} has not the weights "
             "that validations have been scored with; name a copy of those"
         )
-    return {"pictures": dict(digests), "perceptual": network, "lpips": judge}
+    inherited = record.get("inherited") if iteration else None
+    if inherited is None:
+        inherited = {}
+        if config.init_from and (iteration == 0 or Path(config.init_from).exists()):
+            from srgan_lit.model_files import generator_file  # torch
+
+            inherited = learnt_from.inherited(generator_file.find_model(config.init_from))
+    return {**material, "inherited": inherited, "perceptual": network, "lpips": judge}
 
 
 def record_material(run_dir: Path, material: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
+from srgan_lit.data import learnt_from
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, results, scoring, stored_results
 from srgan_lit.pictures.bicubic_tensors import Bicubic
@@ -42,7 +43,7 @@ def _train(config: TrainConfig) -> float:
     if launch.is_first():
         if config.resume:
             resume.check_progress(run_dir, config, iteration)
-        material = resume.check_material(run_dir, datamodule.packed.digests, config, iteration=iteration)
+        material = resume.check_material(run_dir, datamodule, config, iteration=iteration)
     L.seed_everything(config.seed, workers=True, verbose=False)
     # A checkpoint has all that init_from gave, which may be gone by now.
     anew = config if checkpoint is None else dataclasses.replace(config, init_from=None, init_discriminator_from=None)
@@ -92,8 +93,11 @@ def report(config: TrainConfig, datamodule: SRDataModule, device: torch.device) 
         models["SRGAN"] = Network(build.saved_generator(config, run_dir / "generator.safetensors"), device=device)
     protocol = f"y_shave{scale}"
     sets = [each for each in (datamodule.validation_set(), datamodule.test_set()) if len(each)]
-    judges = [*columns.of_papers([datamodule.benchmark], protocol), *_judges(config, device)]
-    rows = scoring.evaluate(models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir})
+    judges = [*columns.of_papers([each.benchmark for each in sets], protocol), *_judges(config, device)]
+    learnt = dict.fromkeys(list(models)[1:], learnt_from.of_model(run_dir))
+    rows = scoring.evaluate(
+        models, sets, protocol, run_dir / "report", extra=judges, runs={run_dir.name: run_dir}, learnt=learnt
+    )
     log.info("\n%s", results.table(rows, [*columns.standard(protocol, scale), *judges]))
     log.info("The generator is %s", run_dir / "generator.safetensors")
     log.info("Scores and pictures are in %s", run_dir / "report")

@@ -21,6 +21,7 @@ from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config import quoting
 from srgan_lit.config.schema import TrainConfig
+from srgan_lit.data import learnt_from
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,14 @@ def discard(run_dir: Path) -> None:
         with contextlib.suppress(OSError):  # another run has begun there meanwhile
             for folder in Folders.new:
                 folder.rmdir()
+
+
+def unclaim(run_dir: Path) -> None:
+    """Take back ``claim``, where the run was refused before it learnt from anything."""
+    if not (run_dir / learnt_from.FILE).exists():
+        shutil.rmtree((run_dir / OVERRIDES).parent, ignore_errors=True)
+        for name in ("config.yaml", LOCK):
+            (run_dir / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -120,12 +129,14 @@ def as_yaml(values: dict[str, Any]) -> str:
 def whole_paths(config: TrainConfig) -> TrainConfig:
     """``config`` with absolute paths, so that the run can be gone on with from any folder."""
     data, perceptual = config.data, config.perceptual
-    roots = {name: _whole(getattr(data, name)) for name in ("root", "test_root", "cache")}
+    paths = ("hr", "lr", "meta_info", "validation_root", "test_root", "cache")
+    places: dict[str, Any] = {name: _whole(getattr(data, name)) for name in paths}
+    places["root"] = _whole(data.root) if isinstance(data.root, str) else data.root and tuple(map(_whole, data.root))
     weights = perceptual.weights if perceptual.weights in ("imagenet", "random") else _whole(perceptual.weights)
     start, judge = config.init_from, config.lpips
     return dataclasses.replace(
         config,
-        data=dataclasses.replace(data, **roots),  # type: ignore[arg-type]
+        data=dataclasses.replace(data, **places),
         perceptual=dataclasses.replace(perceptual, weights=weights),  # type: ignore[arg-type]
         # A bare name may be that of a generator in the box.
         init_from=_whole(start) if start and ("/" in start or "." in start) else start,
