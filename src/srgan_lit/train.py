@@ -180,6 +180,7 @@ def main() -> None:
         return
     import hydra
 
+    from srgan_lit.config import quoting
     from srgan_lit.sweeps import multirun
     from srgan_lit.training import resume
 
@@ -190,7 +191,8 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     # Hydra passes errors on instead of printing them.
     with one_line_errors(composing=True), _full_error("1"):
-        sys.argv += [*resume.run_dir_override(sys.argv[1:]), *resume.logger_override(sys.argv[1:])]
+        sys.argv[1:] = map(quoting.as_meant, sys.argv[1:])
+        sys.argv += [*resume.run_dir_override(sys.argv[1:]), *resume.group_overrides(sys.argv[1:])]
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
         except ValueError as error:

@@ -30,6 +30,13 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         self._given = list(sys.argv[1:] if args is None else args)
+        for before, word in zip(["", *self._given], self._given, strict=False):
+            option, is_set, _ = word.partition("=")
+            empty = word == "" or (word == f"{option}=" and is_set and option in self._option_string_actions)
+            if empty and "--suffix" not in (before, option):  # alone a text that may be none
+                self.error(
+                    "an argument is empty: name a file or folder (. is the one that you are in), or leave it out"
+                )
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
 from srgan_lit.common.errors import UsageError
+from srgan_lit.config import quoting
 from srgan_lit.config.nearest_name import nearest
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.config.shipped import term_weights
@@ -120,10 +121,7 @@ def explain(error: Exception, conf: Path, arguments: Sequence[str]) -> UsageErro
         have = f" {group} may be {', '.join(options)}." if options else ""
         return UsageError(f"no such {group or 'config'}: {name}.{nearest(name, options)}{have}")
     if isinstance(error, OverrideParseException):
-        return UsageError(
-            f"cannot read {error.override!r}: arguments are key=value, and a value with spaces or ()[]{{}},= goes in "
-            f"quotes of its own, e.g. 'data.root=\"my photos (1)\"'"
-        )
+        return quoting.unreadable(str(error.override))
     if isinstance(error, ConfigCompositionException):
         override = re.search(r"Could not override '([^']+)'", text)
         group = re.search(r"Could not override '?([\w/]+)'?\. No match in the defaults list", text)

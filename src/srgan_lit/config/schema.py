@@ -7,7 +7,7 @@ scale does not divide) is checked in ``combinations.py`` and ``data/sets.py``.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -24,10 +24,13 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _not_empty(path: str) -> str:
-    if not path:
+Paths = TypeVar("Paths", str, str | tuple[str, ...])
+
+
+def _not_empty(paths: Paths) -> Paths:
+    if not all([paths] if isinstance(paths, str) else paths):
         raise ValueError("is empty: name a file or folder (. is the one that you are in), or leave it out")
-    return path
+    return paths
 
 
 FilePath = Annotated[str, AfterValidator(_not_empty)]
@@ -53,7 +56,7 @@ class DataConfig:
     """Pictures to learn from: ``conf/data``."""
 
     name: Literal["cufed", "folder", "sample", "own"]
-    root: FilePath | tuple[FilePath, ...] | None = None
+    root: Annotated[str | tuple[str, ...], AfterValidator(_not_empty)] | None = None
     shares: tuple[Positive, ...] | None = None
     hr: FilePath | None = None
     lr: FilePath | None = None

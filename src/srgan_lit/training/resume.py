@@ -37,6 +37,7 @@ UNTIL_PHASE_ENDS = ("iterations", "learning_rate")  # of ``phase.pretrain`` and 
 UNTIL_ADVERSARIAL = ("phase.adversarial", "phase.weights", "perceptual")  # may change until that phase begins
 
 MATERIAL = learnt_from.FILE
+_GROUPS = ("data", "logger")  # whose options differ in keys
 
 
 def run_dir_override(arguments: Sequence[str]) -> list[str]:
@@ -56,14 +57,16 @@ def run_dir_override(arguments: Sequence[str]) -> list[str]:
     return [f"run_dir={run_dir}"]
 
 
-def logger_override(arguments: Sequence[str]) -> list[str]:
-    """The ``logger=`` of the run that a ``resume=`` among the arguments names, where they change keys of it."""
+def group_overrides(arguments: Sequence[str]) -> list[str]:
+    """``data=`` and ``logger=`` of the run that a ``resume=`` names, where the arguments change keys of it."""
     run_dir = _last(arguments, "resume")
-    if run_dir is None or not any(argument.startswith("logger.") for argument in arguments):
+    groups = [name for name in _GROUPS if any(argument.startswith(f"{name}.") for argument in arguments)]
+    if run_dir is None or not groups:
         return []
     with contextlib.suppress(Exception):  # no run is there, or one of an older version: said where it is resumed
         path = OverridesParser.create().parse_override(f"resume={run_dir}").value()
-        return [f"logger={saved(Path(str(path)))['logger']['name']}"]
+        values = saved(Path(str(path)))
+        return [f"{name}={values[name]['name']}" for name in groups]
     return []
 
 
@@ -105,9 +108,9 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     values = saved(run_dir)
     values["data"] = {"reading": 1, **values["data"]}  # of runs that began before there was another
     resumed = OmegaConf.create(quoting.literals(values))
-    own_logger = f"logger={OmegaConf.select(resumed, 'logger.name')}"
+    own_groups = [f"{name}={OmegaConf.select(resumed, f'{name}.name')}" for name in _GROUPS]
     for override in overrides:
-        if override == own_logger:  # ``logger_override``'s
+        if override in own_groups:  # ``group_overrides``'s
             continue
         key, _, text = override.partition("=")
         before = OmegaConf.select(resumed, key)
@@ -202,7 +205,10 @@ def check_material(run_dir: Path, data: "SRDataModule", config: TrainConfig, *, 
         kinds = {
             "gone": [name for name in before if name not in now],
             "new": [name for name in now if name not in before],
-            "changed": [name for name in before if now.get(name, before[name]) != before[name]],
+            "changed": [name for name in before if now.get(name, before[name])[1] != before[name][1]],
+            "moved between training and validation": [
+                name for name in before if now.get(name, before[name])[0] != before[name][0]
+            ],
         }
         said = ", ".join(f"{len(names)} {kind} ({sets.listing(names)})" for kind, names in kinds.items() if names)
         if not config.accept_changed_pictures:
@@ -232,6 +238,8 @@ def check_material(run_dir: Path, data: "SRDataModule", config: TrainConfig, *, 
             from srgan_lit.model_files import generator_file  # torch
 
             inherited = learnt_from.inherited(generator_file.find_model(config.init_from))
+    if iteration and learnt_from.roles(record) not in ({}, now):  # what it had before is not forgotten
+        inherited = learnt_from.inherited(run_dir)
     return {**material, "inherited": inherited, "perceptual": network, "lpips": judge}
 
 
