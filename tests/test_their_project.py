@@ -80,7 +80,7 @@ def test_their_generator_is_loaded_by_whoever_has_its_class(run, theirs, monkeyp
 
 def test_a_resumed_run_has_their_parts_without_their_folder_of_configurations(run, theirs, tmp_path):
     shutil.copytree(run, tmp_path / "run")
-    command(theirs, f"resume={tmp_path}/run", "phase.adversarial.iterations=3")
+    command(theirs, f"resume={tmp_path}/run", "phase.adversarial.iterations=3", "trust_targets=true")
     assert tiny_runs.rows(tmp_path / "run")[-1]["step"] == "5"
     assert [row["step"] for row in tiny_runs.rows(tmp_path / "run") if row["train/edges"]] == ["3", "4", "5"]
 

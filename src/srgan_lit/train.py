@@ -68,7 +68,7 @@ def _guarded(config: "TrainConfig") -> float:
     """Train. A failure of the machine is reported in one line, with the command that goes on."""
     from srgan_lit.common import machine_errors
     from srgan_lit.common.errors import SRGANError
-    from srgan_lit.config import quoting
+    from srgan_lit.config import own_parts, quoting
     from srgan_lit.training.run import train
 
     try:
@@ -77,7 +77,8 @@ def _guarded(config: "TrainConfig") -> float:
         fault = machine_errors.explain(error)
         if fault is None or not Path(config.run_dir, "config.yaml").is_file():
             raise
-        raise SRGANError(f"{fault}; then go on with: {quoting.train_command(resume=config.run_dir)}") from error
+        command = quoting.train_command(resume=config.run_dir, **own_parts.vouching(config))
+        raise SRGANError(f"{fault}; then go on with: {command}") from error
 
 
 def _train(cfg: "DictConfig", *, alone: bool) -> float:

@@ -33,7 +33,7 @@ from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets
 from srgan_lit.data.samples import CropBatches
 from srgan_lit.model_files.vgg_weights import vgg_features
-from srgan_lit.training import resume, run_directory
+from srgan_lit.training import checkpoints, run_directory
 from srgan_lit.training.run_files import ContinuedCSVLogger, WholeCheckpointIO
 
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(disk):
     with pytest.raises(OSError, match="No space left") as raised:
         save_generator(folder / "g.safetensors", Generator(blocks=2, features=64))
     assert raised.value.filename == str(folder / "g.safetensors")
-    assert resume.newest_whole(folder) == (folder / "checkpoints" / "last.ckpt", 1)
+    assert checkpoints.find(folder).newest == folder / "checkpoints" / "last.ckpt"
     assert names(folder) == ["checkpoints/last.ckpt"]
 
 
@@ -422,9 +422,9 @@ def test_the_newest_checkpoint_is_that_of_most_iterations_whatever_the_clock_sai
     for number, time in ((10, 2e9), (30, 1e9), (20, 3e9)):  # the clock was set back, and forward again
         torch.save({"global_step": number}, folder / f"iteration={number}.ckpt")
         os.utime(folder / f"iteration={number}.ckpt", (time, time))
-    assert resume.newest_whole(tmp_path) == (folder / "iteration=30.ckpt", 30)
+    assert checkpoints.find(tmp_path).newest == folder / "iteration=30.ckpt"
     os.truncate(folder / "iteration=30.ckpt", 100)
-    assert resume.newest_whole(tmp_path) == (folder / "iteration=20.ckpt", 20)
+    assert checkpoints.find(tmp_path).newest == folder / "iteration=20.ckpt"
 
 
 def test_pictures_from_the_future_are_packed_once(tmp_path):

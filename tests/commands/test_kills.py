@@ -22,7 +22,7 @@ from srgan_lit import Generator, save_generator
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets
 from srgan_lit.pictures import bicubic, rgb8
-from srgan_lit.training import resume
+from srgan_lit.training import checkpoints
 
 TEMPORARY = re.compile(r"\..*\.part(\..*)?|pixels\..*\.part")
 # Seed and kills: a few by default, many in make test-slow.
@@ -164,7 +164,7 @@ def test_train(seed, wanted, tmp_path, uninterrupted):
     whole, longest = uninterrupted
     chance, run_dir, kills = random.Random(f"train {seed}"), tmp_path / "run", 0
     while kills < wanted:
-        before = resume.newest_whole(run_dir)[1] if run_dir.exists() else 0
+        before = checkpoints.find(run_dir).iteration if run_dir.exists() else 0
         killed = kill_somewhere(training(run_dir), [run_dir], chance, longest)
         kills += killed
         if not killed:  # it was done before its time had come: another one
@@ -176,7 +176,7 @@ def test_train(seed, wanted, tmp_path, uninterrupted):
                 load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
         assert len(temporaries([run_dir])) <= 1
         if run_dir.exists():
-            assert resume.newest_whole(run_dir)[1] >= before, "no iteration that was saved is lost"
+            assert checkpoints.find(run_dir).iteration >= before, "no iteration that was saved is lost"
             assert not temporaries([run_dir])
     finished = run(training(run_dir))
     assert finished.returncode == 0, finished.stderr

@@ -359,6 +359,8 @@ WIRED = {
     "resume": "training/test_interruptions.py::test_a_killed_run_resumes_bit_for_bit",
     "accept_changed_pictures":
         "training/test_resume.py::test_other_pictures_are_named_and_refused_unless_they_are_wanted",
+    "trust_targets":
+        "training/test_somebodys_run.py::test_code_that_its_configuration_names_runs_only_where_the_command_vouches",
     "dry_run": "commands/test_train.py::test_a_dry_run_says_what_it_would_take_and_keeps_nothing",
     "compile": "commands/test_train.py::test_compiled_networks_train_the_same_under_the_same_names",
 }  # fmt: skip

@@ -1,9 +1,11 @@
 """Archives that are whole, damaged or hostile."""
 
 import contextlib
+import gzip
 import io
 import stat
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 
@@ -93,6 +95,66 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path, member):
     with pytest.raises(SRGANError, match="link or a device"):
         archives.unpack(path, tmp_path / "out")
     assert files(tmp_path / "out") == ["good.png"]
+
+
+def extended(records):
+    """A header of a tar that says these of the next member."""
+    body = b""
+    for key, value in records.items():
+        rest = f" {key}={value}\n".encode()
+        length = next(n for n in range(len(rest), len(rest) + 9) if len(str(n)) + len(rest) == n)
+        body += str(length).encode() + rest
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, len(body)
+    return info.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512)
+
+
+def sparse(kind):
+    """The bytes of a tar whose first member has a map of holes of half a megabyte, in one of the ways there are."""
+    info = tarfile.TarInfo("a.png")
+    if kind == "old":
+        info.type = tarfile.GNUTYPE_SPARSE
+        head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+        head[482] = 1
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+        block = (b"%011o\0" % 1) * 42
+        return head + (block + b"\1" + bytes(7)) * 1000
+    if kind == "1.0":
+        places = b"100000\n" + b"1\n" * 200_000
+        info.size = len(places)
+        names = {"GNU.sparse.major": 1, "GNU.sparse.minor": 0, "GNU.sparse.name": "a.png", "GNU.sparse.realsize": 5}
+        return extended(names) + info.tobuf(tarfile.USTAR_FORMAT) + places + bytes(-len(places) % 512)
+    places = {
+        "0.1": {"GNU.sparse.map": ",".join("1" * 9000)},
+        "0.0": {"GNU.sparse.offset": 1, "GNU.sparse.numbytes": 1},
+    }
+    return extended({"GNU.sparse.size": 5, "GNU.sparse.numblocks": 1} | places[kind]) + info.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize("kind", ["old", "1.0", "0.1", "0.0"])
+@pytest.mark.parametrize("first", [True, False])
+def test_sparse_members_of_a_tar_are_refused_before_their_maps_are_read(kind, first, tmp_path):
+    path = tmp_path / "archive.tar"
+    tar_of(path, [("good.png", PICTURE)])
+    before = b"" if first else path.read_bytes()[:1024]
+    path.write_bytes(before + sparse(kind) + bytes(1024))
+    tracemalloc.start()
+    with pytest.raises(SRGANError, match="holds a sparse file") as raised:
+        archives.unpack(path, tmp_path / "out")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "\n" not in str(raised.value)
+    assert most < 4 * 2**20
+
+
+def test_members_of_a_tar_that_are_nothing_but_headers_are_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 2**20)
+    head = tarfile.TarInfo("a.txt").tobuf(tarfile.USTAR_FORMAT)
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as archive:
+        archive.write(head * 50_000)
+    with pytest.raises(SRGANError, match="no archive of pictures grows so much"):
+        archives.unpack(tmp_path / "bomb.tar.gz", tmp_path / "out")
 
 
 def test_links_in_a_zip_are_refused(tmp_path):

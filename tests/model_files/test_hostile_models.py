@@ -17,7 +17,7 @@ from srgan_lit import Generator, convert, load_generator, save_generator
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files import generator_file
 from srgan_lit.model_files.vgg_weights import vgg_features
-from srgan_lit.training import resume
+from srgan_lit.training import checkpoints
 
 
 def generator() -> Generator:
@@ -116,7 +116,7 @@ def test_code_in_a_pickle_is_not_executed_by_any_reader(reader, zipped, tmp_path
             {
                 "model": lambda: load_generator(tmp_path / "model.ckpt"),
                 "init": lambda: load_generator(tmp_path),
-                "resume": lambda: resume.newest_whole(tmp_path),
+                "resume": lambda: checkpoints.find(tmp_path),
                 "perceptual": lambda: vgg_features(layer="1_1", weights=str(tmp_path / "model.pth")),
             }[reader]()
     assert not marker.exists()

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from helpers import warm_python
+from helpers import hollow_checkpoints, warm_python
 from helpers.in_process import until_it_trains
 from srgan_lit.config import quoting
 from srgan_lit.config.composition import CONF
@@ -59,8 +59,7 @@ def begun(desk, capsys, monkeypatch, tmp_path):
         shutil.rmtree(run_dir, ignore_errors=True)
         shutil.copytree(desk / "run", run_dir)
         if iteration:
-            (run_dir / "checkpoints").mkdir()
-            torch.save({"global_step": iteration}, run_dir / "checkpoints" / "last.ckpt")
+            hollow_checkpoints.write(run_dir, iteration)
         return run_dir
 
     return at
@@ -110,6 +109,7 @@ ANOTHER = {
     "trainer.profiler": "simple", "logger.group": "another", "logger.job_type": "another", "logger.tags": "[another]",
     "logger.name": "tensorboard", "logger.project": "another", "logger.entity": "another", "validate_every": 7,
     "checkpoint_every": 7, "log_every": 7, "objective": "perceptual", "compile": True, "accept_changed_pictures": True,
+    "trust_targets": True,
     "init_discriminator_from": "another",
     "discriminator.normalisation": "spectral", "phase.adversarial.discriminator_learning_rate": 1e-5,
     "phase.adversarial.r1": 1.0, "phase.adversarial.r1_every": 2, "best_by": "ssim", "lpips": "alex",
@@ -349,7 +349,7 @@ def test_the_weights_of_the_feature_loss_may_move_and_not_change(begun, desk, ca
     run_dir = begun(3)
     until = [f"resume={run_dir}", f"perceptual.weights={tmp_path}/vgg.safetensors"]
     assert until_it_trains(capsys, *until) == (None, []), "the adversarial phase is ahead"
-    torch.save({"global_step": P + 3}, run_dir / "checkpoints" / "last.ckpt")
+    hollow_checkpoints.write(run_dir, P + 3)
     (tmp_path / "vgg.safetensors").rename(tmp_path / "elsewhere.safetensors")
     moved = [f"resume={run_dir}", f"perceptual.weights={tmp_path}/elsewhere.safetensors"]
     assert until_it_trains(capsys, *moved) == (None, [])
@@ -368,7 +368,7 @@ def test_the_weights_of_lpips_may_move_and_not_change(begun, desk, capsys, monke
     assert until_it_trains(capsys, *TINY, *scored) == (None, [])
     run_dir = desk / "scored"
     (run_dir / "checkpoints").mkdir()
-    torch.save({"global_step": 3}, run_dir / "checkpoints" / "last.ckpt")
+    hollow_checkpoints.write(run_dir, 3)
     monkeypatch.chdir(tmp_path)
     assert until_it_trains(capsys, f"resume={run_dir}") == (None, []), "its path is absolute"
     (desk / "judge.pth").rename(tmp_path / "moved.pth")

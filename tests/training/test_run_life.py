@@ -25,7 +25,7 @@ from helpers.forked_runs import Command, curve
 from helpers.tiny_runs import tensors_equal
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config import quoting
-from srgan_lit.training import resume, run_directory
+from srgan_lit.training import checkpoints, run_directory
 
 TINY = [
     "experiment=demo", "phase=pretrain", "init_from=null", "model.blocks=1", "model.features=4", "data=folder",
@@ -178,11 +178,11 @@ class Lives(RuleBasedStateMachine):
         self.go_on(self.any_run(at), step)
 
     def go_on(self, run_dir, step, *also):
-        before = resume.newest_whole(run_dir)[1]
+        before = checkpoints.find(run_dir).iteration
         process = self.desk.resume(run_dir, *also)
         if step is not None:
             process.kill_at(run_dir, step)
-            assert resume.newest_whole(run_dir)[1] >= before, "nothing that was saved is lost"
+            assert checkpoints.find(run_dir).iteration >= before, "nothing that was saved is lost"
             return
         status, said = process.end()
         assert status == 0, said
@@ -192,7 +192,7 @@ class Lives(RuleBasedStateMachine):
     def change_length(self, at, length, step):
         run_dir = self.any_run(at)
         before = contents(run_dir)
-        if length < resume.newest_whole(run_dir)[1]:
+        if length < checkpoints.find(run_dir).iteration:
             status, said = self.desk.resume(run_dir, f"phase.pretrain.iterations={length}").end()
             assert status == 2, said
             assert contents(run_dir) == before
@@ -305,7 +305,7 @@ def test_kills_overrides_and_moves_in_many_rounds(tmp_path, times):
         if kind < 0.35:
             wrong = chance.choice(ILLEGAL)
             also.insert(chance.randrange(len(also) + 1), wrong)
-            before, saved = contents(run_dir), resume.newest_whole(run_dir)[1]
+            before, saved = contents(run_dir), checkpoints.find(run_dir).iteration
             if wrong == "phase.pretrain.iterations=1" and saved <= 1:
                 continue
             if wrong == "data.root=nowhere":

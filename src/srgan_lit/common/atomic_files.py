@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import itertools
+import logging
 import os
 import re
 import secrets
@@ -13,6 +15,8 @@ try:
     import fcntl
 except ImportError:  # Windows, which neither needs the locks (an open file cannot be removed) nor has them
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.part(?P<suffix>\.[^.]*)?", re.DOTALL)
 
@@ -86,6 +90,14 @@ def sweep(folder: Path, *, of: Path | None = None) -> None:
         with contextlib.suppress(OSError), path.open("rb") as file:  # gone meanwhile, or not ours
             if _locked(file):
                 path.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> None:
+    """Keep what cannot be read, out of the way: as ``<name>.damaged``, or ``.damaged-2`` and so on. It is logged."""
+    names = (f"{path.name}.damaged{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+    kept = next(kept for name in names if not os.path.lexists(kept := path.with_name(name)))
+    path.replace(kept)
+    log.warning("%s cannot be read, and is kept as %s", path, kept.name)
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:

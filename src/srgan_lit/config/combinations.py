@@ -24,7 +24,7 @@ def ineffective(config: TrainConfig) -> dict[str, str]:
     if config.trainer.devices * config.trainer.num_nodes == 1:
         reasons |= dict.fromkeys(("trainer.sync_batchnorm", "trainer.strategy"), "there is one process")
     if config.resume is None:
-        reasons["accept_changed_pictures"] = "nothing is resumed"
+        reasons |= dict.fromkeys(("accept_changed_pictures", "trust_targets"), "nothing is resumed")
     if phase.adversarial and not phase.adversarial.r1:
         reasons["phase.adversarial.r1_every"] = "phase.adversarial.r1 is 0"
     if phase.name == "adversarial":

@@ -2,14 +2,16 @@
 
 Hydra's ``instantiate`` makes them: the keys beside ``_target_`` are keyword arguments, and with ``_partial_: true`` a
 function is not called yet. Such mappings come from a configuration alone, which its user wrote: never from a generator
-file or a checkpoint.
+file or a checkpoint, and from the ``config.yaml`` of a run only where the command line vouches (``training.resume``).
 """
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config.schema import TrainConfig
 
 
 def instantiate(settings: Mapping[str, Any], key: str, **arguments: Any) -> Any:
@@ -43,6 +45,8 @@ def check(settings: Mapping[str, Any], key: str, *, kind: type | None = None) ->
     target = settings.get("_target_")
     if not isinstance(target, str) or "." not in target:
         raise UsageError(f"{key} needs the name of a part of your own: {key}._target_=my_package.MyPart")
+    if "${" in repr(settings):  # resolved already, so it is text; Hydra would take it for a reference all the same
+        raise UsageError(f"{key}: a text in it has ${{, which cannot be given to {target}; write it otherwise")
     try:
         part = hydra.utils.get_object(target)
     except Exception as error:  # a module that is imported may raise anything
@@ -59,6 +63,28 @@ def check(settings: Mapping[str, Any], key: str, *, kind: type | None = None) ->
         except TypeError as error:
             raise UsageError(f"{key}: {target}: {error}") from error
     return target
+
+
+def targets(values: Any, key: str = "") -> dict[str, str]:
+    """Every ``_target_`` in nested dicts and lists ``values``, however deep, by the key of its mapping."""
+    named = {}
+    if isinstance(values, Mapping):
+        if "_target_" in values:
+            named[key] = str(values["_target_"])
+        values = values.items()
+    elif isinstance(values, list | tuple):
+        values = enumerate(values)
+    else:
+        return named
+    for inner, value in values:
+        named |= targets(value, f"{key}.{inner}" if key else str(inner))
+    return named
+
+
+def vouching(config: TrainConfig) -> dict[str, list[str]]:
+    """For a printed command that resumes the run of ``config``, which its user began: the key that names its parts."""
+    names = sorted(set(targets(dataclasses.asdict(config)).values()))
+    return {"trust_targets": names} if names else {}
 
 
 def _reason(error: BaseException) -> str:

@@ -24,10 +24,16 @@ def literal(text: str) -> str:
 
 def override(key: str, value: object) -> str:
     """``key=value`` for Hydra, without a shell between. Text that Hydra would read as anything else gets quotes."""
+    return f"{key}={_value(value)}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_value, value))}]"
     text = str(value)
     if not isinstance(value, str | Path) or (_PLAIN.fullmatch(text) and not _NUMBER.fullmatch(text)):
-        return f"{key}={text}"
-    return f"{key}={QuotedString(literal(text), Quote.double).with_quotes()}"
+        return text
+    return str(QuotedString(literal(text), Quote.double).with_quotes())
 
 
 def as_meant(argument: str) -> str:

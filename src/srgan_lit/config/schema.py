@@ -317,6 +317,7 @@ class TrainConfig:
     lpips: FilePath | None = None
     resume: FilePath | None = None
     accept_changed_pictures: bool = False
+    trust_targets: bool | tuple[str, ...] = False
     dry_run: bool = False
     compile: Literal[False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False
     validate_every: Count = 5000

@@ -27,6 +27,7 @@ _LONGEST_HEADER = 2**16  # bytes: tarfile reads a long name, or an extended head
 _HEADERS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
 )  # fmt: skip
+_SPARSE = "a sparse file, which no archive of pictures needs"
 # What the readers raise for damaged archives, besides OSErrors that no system call made.
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error, LookupError, ValueError,
@@ -34,16 +35,29 @@ _DAMAGED = (
 )  # fmt: skip
 
 
+class _Refused(Exception):
+    """Of a member; tarfile lets it through, as it does none of its own errors."""
+
+
 class _Member(tarfile.TarInfo):
-    """A member of a tar, refused if its header claims to go on for megabytes."""
+    """A member of a tar, refused if its header claims to go on for megabytes.
+
+    And if it is sparse: tarfile keeps its map of holes in memory, many times its bytes in the archive.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
         """Called for every header before what follows it is read."""
         member = super().frombuf(buf, encoding, errors)
         if member.type in _HEADERS and member.size > _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {member.size} bytes")
+            raise _Refused(f"a header of {member.size} bytes")
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise _Refused(_SPARSE)
         return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        """Called before the map in what follows an extended header is read; other maps are inside such a header."""
+        raise _Refused(_SPARSE)
 
 
 class _Budget:
@@ -69,12 +83,22 @@ def check_kind(archive: Path) -> None:
     Raises:
         SRGANError: it is neither zip nor tar.
     """
-    if zipfile.is_zipfile(archive) or tarfile.is_tarfile(archive):
+    if zipfile.is_zipfile(archive) or _is_tar(archive):
         return
     with archive.open("rb") as opened:
         page = b"<html" in opened.read(1024).lower()
     said = " but a web page: the file is gone, or must be fetched in a browser" if page else ""
     raise SRGANError(f"{archive}: no zip or tar archive{said}")
+
+
+def _is_tar(archive: Path) -> bool:
+    try:
+        tarfile.open(archive, tarinfo=_Member).close()  # ``tarfile.is_tarfile`` would read the map of a sparse member
+    except _Refused:
+        return True
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def unpack(archive: Path, target: Path) -> int:
@@ -119,6 +143,8 @@ def _readable(archive: Path, items: Iterator[Item]) -> Iterator[Item]:
         yield from items
     except SRGANError:
         raise
+    except _Refused as error:
+        raise SRGANError(f"{archive}: holds {error}") from error
     except _DAMAGED as error:
         raise SRGANError(f"{archive}: damaged or not whole ({error or 'it ends too soon'}); fetch it again") from error
     except OSError as error:
@@ -143,7 +169,11 @@ def _members(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, IO
                     yield path, opened_zip.open(entry)
     else:
         with tarfile.open(archive, tarinfo=_Member) as opened_tar:
-            for member in opened_tar:
+            while member := opened_tar.next():
+                opened_tar.members.clear()  # type: ignore[attr-defined]  # else all are kept: a kilobyte for each
+                budget.spend(tarfile.BLOCKSIZE)
+                if member.issparse():
+                    raise _Refused(_SPARSE)
                 if not (member.isreg() or member.isdir()):
                     raise SRGANError(f"{archive}: {member.name!r} is a link or a device")
                 path = _safe(member.name, archive)

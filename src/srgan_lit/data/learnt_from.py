@@ -3,11 +3,13 @@
 Pictures are known by what they show (``rgb8.content``), whatever their names and formats.
 """
 
-import json
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pydantic
 
 from srgan_lit.common.errors import SRGANError
 
@@ -27,6 +29,30 @@ class LearntFrom:
     chosen: bool = False
 
 
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the file holds: by role, what each picture shows, by name; contents of earlier runs' pictures; digests.
+
+    ``pictures`` is of runs that began when files were compared: SHA-256 by name, whatever they were for.
+    """
+
+    trained: dict[str, str] = dataclasses.field(default_factory=dict)
+    validated: dict[str, str] = dataclasses.field(default_factory=dict)
+    inherited: dict[str, list[str]] | None = None
+    pictures: dict[str, str] = dataclasses.field(default_factory=dict)
+    perceptual: str | None = None  # SHA-256 of VGG's weights and of LPIPS's, or the names of those
+    lpips: str | None = None
+
+
+def read(path: Path) -> Record:
+    """The record at ``path``.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or holds something else.
+    """
+    return pydantic.TypeAdapter(Record).validate_json(path.read_bytes(), strict=True)
+
+
 def of_model(path: Path) -> LearntFrom:
     """What is on record for a run directory, or for a generator file or checkpoint in one; nothing for others.
 
@@ -38,18 +64,17 @@ def of_model(path: Path) -> LearntFrom:
     if record is None:
         return LearntFrom()
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        inherited = content.get("inherited", {})
-        of_role = {
-            role: frozenset(str(each).partition(" ")[0] for each in content.get(role, {}).values())
-            | frozenset(map(str, inherited.get(role, [])))
-            for role in ROLES
-        }
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        content = read(record)
+    except (OSError, ValueError) as error:  # pydantic's errors are of this kind, of what is no JSON too
         raise SRGANError(
             f"{record}: damaged, so that nobody can tell what was trained on ({error}); a copy of the generator file "
             "outside of this folder is taken without it"
         ) from error
+    of_role = {
+        role: frozenset(each.partition(" ")[0] for each in getattr(content, role).values())
+        | frozenset((content.inherited or {}).get(role, []))
+        for role in ROLES
+    }
     return LearntFrom(**of_role, chosen=path.name == "best.safetensors")
 
 

@@ -1,10 +1,15 @@
 """A run's ``metrics.csv`` as curves for the report. No drawing library: the report has them as inline SVG."""
 
+import contextlib
 import csv
+import io
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from srgan_lit.common.errors import SRGANError
 
 # Coordinates of a drawing, in SVG units.
 WIDTH, HEIGHT = 360, 170
@@ -21,6 +26,7 @@ MAIN = (
     "train/total",
     "train/discriminator",
 )
+_ITERATION = re.compile(r"[0-9]{1,15}")
 _MOST_POINTS = 300  # more than a screen can show; each stands for the mean of a stretch
 
 
@@ -64,29 +70,38 @@ class Panel:
 Points = list[tuple[float, float]]
 
 
+def rows(path: Path) -> tuple[list[dict[str, str]], bool]:
+    """The rows of ``metrics.csv`` with the number of an iteration in ``step``, and whether that is all that it holds.
+
+    It is, too, where the last row lacks columns: it was being written when the run was killed. A file that is not
+    there has none.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig") if path.is_file() else ""
+        heading, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except (ValueError, csv.Error):  # not UTF-8, or a cell without end
+        return [], False
+    if len(set(heading)) < len(heading) or "step" not in heading:
+        return [], not text
+    step = heading.index("step")
+    good = [line for line in lines if len(line) == len(heading) and _ITERATION.fullmatch(line[step])]
+    good = [line for line in good if not any("\n" in cell for cell in line)]  # a quotation mark too many
+    cut = bool(lines) and len(lines[-1]) < len(heading)
+    return [dict(zip(heading, line, strict=True)) for line in good], len(good) + cut == len(lines)
+
+
 def read(path: Path) -> dict[str, Points]:
     """(iteration, value) of every metric in ``metrics.csv``, in order. Empty and not-finite values are left out.
 
-    A file that was removed has none; the rest of the run can still be shown.
+    A file that was removed or cannot be read has none; the rest of the run can still be shown.
     """
     curves: dict[str, Points] = {}
-    if not path.is_file():
-        return curves
-    with path.open(newline="", encoding="utf-8") as opened:
-        for row in csv.DictReader(opened):
-            try:
-                step = float(row["step"])
-            except (KeyError, TypeError, ValueError):
-                continue  # no metrics.csv of a run, or a line cut short by a kill
-            for name, text in row.items():
-                if name in ("step", "epoch", None) or not text:
-                    continue
-                try:
-                    value = float(text)
-                except (TypeError, ValueError):
-                    continue
-                if math.isfinite(value):
-                    curves.setdefault(name, []).append((step, value))
+    for row in rows(path)[0]:
+        for name, text in row.items():
+            with contextlib.suppress(ValueError):
+                value = float(text)
+                if name not in ("step", "epoch") and math.isfinite(value):
+                    curves.setdefault(name, []).append((int(row["step"]), value))
     return {name: sorted(points) for name, points in curves.items()}
 
 
@@ -99,12 +114,12 @@ def _thinned(points: Points) -> Points:
 
 def phase_change(run_dir: Path) -> int | None:
     """After how many iterations the adversarial phase began, by ``config.yaml``; None if the run has one phase."""
-    from omegaconf import OmegaConf
+    from srgan_lit.config import plain_yaml
 
     try:
-        phase = OmegaConf.load(run_dir / "config.yaml").phase
-        return int(phase.pretrain.iterations) if phase.pretrain and phase.adversarial else None
-    except Exception:  # no run directory of this package, or an older one: OmegaConf and YAML raise many kinds
+        phase = plain_yaml.read(run_dir / "config.yaml")["phase"]
+        return int(phase["pretrain"]["iterations"]) if phase["pretrain"] and phase["adversarial"] else None
+    except (SRGANError, KeyError, TypeError, ValueError):  # no run directory of this package, or a damaged one
         return None
 
 

@@ -4,10 +4,15 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import pydantic.dataclasses
+from pydantic import Field
+
+from srgan_lit.common.errors import SRGANError
 
 
-@dataclass(frozen=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
     """How a column is called and shown.
 
@@ -22,7 +27,7 @@ class Column:
     key: str
     heading: str
     best: Literal["max", "min"]
-    digits: int
+    digits: Annotated[int, Field(ge=0, le=20)]
     objective: str = ""
 
     def show(self, value: float) -> str:
@@ -56,11 +61,23 @@ class StoredResults:
 
 
 def read(path: Path) -> StoredResults:
-    """Read a ``results.json``."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rows = content["rows"]
-    columns = [Column(**each) for each in content["columns"]] if "columns" in content else _of_0_1(rows)
-    return StoredResults(rows=rows, columns=tuple(columns))
+    """Read a ``results.json``.
+
+    Raises:
+        SRGANError: it is damaged, or by another program.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = content["rows"]
+        columns = [Column(**each) for each in content["columns"]] if "columns" in content else _of_0_1(rows)
+        stored = StoredResults(rows=rows, columns=tuple(columns))
+        for row in rows:  # as all who read it do
+            for column in columns:
+                row["dataset"].join(column.show(stored.value(row, column)))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SRGANError(f"{path}: no results of this package ({said})") from error
+    return stored
 
 
 def of_run(run_dir: Path) -> StoredResults:

@@ -38,7 +38,7 @@ def load_into(discriminator: Discriminator, source: str | Path) -> None:
     expected = discriminator.state_dict()
     for name in [*expected, *tensors]:
         theirs, ours = tensors.get(name), expected.get(name)
-        if theirs is None or ours is None or tensor_files.unsound(theirs, shape=ours.shape):
+        if theirs is None or ours is None or tensor_files.unsound(theirs, name=name, shape=ours.shape):
             raise SRGANError(
                 f"{path}: its discriminator does not fit (tensor {name}); data.crop and discriminator.normalisation "
                 "must be those of that training"

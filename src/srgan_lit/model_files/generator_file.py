@@ -141,8 +141,9 @@ def _header(content: bytes) -> dict[str, Any]:
         Exception: of many kinds, for another file.
     """
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
-        raise ValueError("it has no safetensors header")
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("it has no safetensors header, whose metadata are texts")
     return header
 
 
@@ -198,7 +199,7 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     for name, tensor in expected.items():
         if name not in tensors:
             raise SRGANError(f"{source}: tensor {name} is missing; the file does not match its architecture")
-        if wrong := tensor_files.unsound(tensors[name]):
+        if wrong := tensor_files.unsound(tensors[name], name=name):
             raise SRGANError(f"{source}: tensor {name} {wrong}")
         if tensors[name].is_floating_point() != tensor.is_floating_point():
             raise SRGANError(f"{source}: tensor {name} is of type {tensors[name].dtype}")
@@ -211,8 +212,8 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     generator.load_state_dict(tensors, assign=True)
 
 
-def _build(network: object, architecture: dict[str, int], *, source: str) -> Generator:
-    """A generator of the table without values. What a file names and the table lacks is never imported.
+def _build(network: object, architecture: dict[str, int], tensors: Mapping[str, Tensor], *, source: str) -> Generator:
+    """A generator of the table, without values. What a file names and the table lacks is never imported.
 
     Raises:
         SRGANError: the table has no such network, or it refuses the architecture.
@@ -227,6 +228,8 @@ def _build(network: object, architecture: dict[str, int], *, source: str) -> Gen
     try:
         if any(type(value) is not int or not 0 < value <= 4096 for value in architecture.values()):
             raise ValueError("its values must be whole numbers from 1 to 4096")
+        if "blocks" in architecture:  # more of them than tensors are never filled: the first that is missing is named
+            architecture = architecture | {"blocks": min(architecture["blocks"], len(tensors) + 1)}
         with torch.device("meta"):  # shapes without values: they are loaded next
             return cast(Generator, row.network(**architecture))
     except (TypeError, ValueError, AttributeError) as error:
@@ -244,15 +247,15 @@ def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | R
         said = "python -m srgan_lit.convert takes over what other projects save" if pickled else error
         raise SRGANError(f"{path}: not a generator file ({said})") from error
     metadata = _metadata(raw, path)
-    generator = (
-        _build(metadata.network, metadata.architecture, source=str(path))
-        if network is None
-        else cast(Generator, network)
-    )
     try:
         tensors = safetensors.torch.load(content)
     except Exception as error:  # see read_metadata
         raise SRGANError(f"{path}: not a whole generator file ({error})") from error
+    generator = (
+        _build(metadata.network, metadata.architecture, tensors, source=str(path))
+        if network is None
+        else cast(Generator, network)
+    )
     load_strictly(generator, tensors, source=str(path))
     if (metadata.input_range, metadata.output_range) == ("unit", "unit"):
         return generator
@@ -268,10 +271,10 @@ def _from_lightning(path: Path, network: nn.Module | None) -> Generator:
     except Exception as error:  # torch.load raises many kinds for a damaged or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
-    generator = _build(name, architecture, source=str(path)) if network is None else cast(Generator, network)
     # The moving average where there is one: it is what a run validates and saves.
     prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    generator = _build(name, architecture, tensors, source=str(path)) if network is None else cast(Generator, network)
     load_strictly(generator, tensors, source=str(path))
     return generator
 

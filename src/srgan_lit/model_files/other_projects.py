@@ -183,7 +183,7 @@ def convert(path: str | os.PathLike[str], *, key: str | None = None) -> Converte
     tensors = _renumbered(_unwrapped(raw))
     project, their_names = _recognise(tensors, source=source)
     for name in their_names.values():
-        if wrong := tensor_files.unsound(tensors[name]):
+        if wrong := tensor_files.unsound(tensors[name], name=name):
             raise SRGANError(f"{source}: tensor {name} {wrong}")
     state = {
         own_name: tensors[name].float() for own_name, name in their_names.items() if tensors[name].is_floating_point()

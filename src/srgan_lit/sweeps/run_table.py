@@ -12,6 +12,7 @@ from pathlib import Path
 import safetensors
 
 from srgan_lit.common import atomic_files, text_tables
+from srgan_lit.common.errors import SRGANError
 from srgan_lit.evaluation import run_curves, stored_results
 from srgan_lit.evaluation.stored_results import Column
 from srgan_lit.pictures.find import unreadable_line
@@ -77,28 +78,36 @@ def read(found: Mapping[Path, Sequence[Path]]) -> list[Run]:
 
 
 def _read(folder: Path, above: Path) -> Run:
-    from omegaconf import OmegaConf
+    from srgan_lit.config import plain_yaml
+
+    damaged: list[str] = []
 
     def listed(name: str) -> object:
-        path = folder / name
-        return OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else None
+        try:
+            return plain_yaml.read(folder / name) if (folder / name).is_file() else None
+        except SRGANError as error:
+            damaged.append(f"{name} is damaged ({error})")
+            return None
 
     config, overrides = listed("config.yaml"), listed(OVERRIDES)
-    report, curve = folder / "report" / "results.json", folder / "metrics.csv"
-    failure = (folder / FAILURE).read_text(encoding="utf-8").partition("\n")[0] if (folder / FAILURE).is_file() else ""
+    report, curve, failed = folder / "report" / "results.json", folder / "metrics.csv", folder / FAILURE
+    failure = failed.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if failed.is_file() else ""
     scores: dict[tuple[str, Column], float] = {}
-    if report.is_file():
-        stored = stored_results.read(report)
-        for row in stored.rows:  # of a data set, the result is last
-            scores |= {(row["dataset"], column): stored.value(row, column) for column in stored.columns}
+    try:
+        stored = stored_results.read(report) if report.is_file() else None
+    except SRGANError as error:
+        stored = None
+        damaged.append(str(error))
+    for row in stored.rows if stored else ():  # of a data set, the result is last
+        scores |= {(row["dataset"], column): stored.value(row, column) for column in stored.columns}  # type: ignore[union-attr]
     steps = [points[-1][0] for points in run_curves.read(curve).values()]
     return Run(
         name=str(folder.relative_to(above)) if folder != above else folder.name,
-        overrides=tuple(overrides) if isinstance(overrides, list) else (),
+        overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else (),
         iterations=(scores and _trained(folder / "generator.safetensors")) or int(max(steps, default=0)),
-        objective=config.get("objective", "psnr") if isinstance(config, dict) else "psnr",
+        objective=str(config.get("objective", "psnr")) if isinstance(config, dict) else "psnr",
         scores=scores,
-        failure=failure or ("" if scores else "no report: still running, or stopped"),
+        failure=failure or "; ".join(damaged) or ("" if scores else "no report: still running, or stopped"),
     )
 
 

@@ -1,5 +1,6 @@
 """Configuration to objects. No training."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,7 @@ from torch import nn
 import srgan_lit
 from srgan_lit.common import cpu_instructions
 from srgan_lit.common.errors import UsageError
+from srgan_lit.config import own_parts
 from srgan_lit.config.schema import ModelConfig, TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.model_files import discriminator_file
@@ -84,24 +86,8 @@ def _key(argument: str) -> str:
 
 
 def module(config: TrainConfig) -> SRGANModule:
-    """The networks and losses that the phases need, in channels_last layout."""
-    phase, discriminator = config.phase, None
-    network = generator(config)  # first, so that the seed gives the same one whatever phases follow
-    if phase.adversarial:
-        judge = Discriminator(crop=config.data.crop, normalisation=config.discriminator.normalisation)
-        discriminator = judge.to(memory_format=torch.channels_last)
-        if config.init_discriminator_from is not None:
-            discriminator_file.load_into(discriminator, config.init_discriminator_from)
-    result = SRGANModule(
-        generator=network,
-        phase=phase,
-        discriminator=discriminator,
-        perceptual=config.perceptual,
-        lpips=config.lpips,
-        optimization=config.optimization,
-        terms=parts.own_terms(phase),
-        cuda_graph=config.trainer.cuda_graph,
-    )
+    """The networks and losses that the phases need, in channels_last layout, ready to train."""
+    result = _unread(config)
     result.load_judges()  # a missing file must end the run now, not at the first validation
     features = result.perceptual and result.perceptual.features
     if features and config.perceptual.weights == "random":
@@ -115,6 +101,35 @@ def module(config: TrainConfig) -> SRGANModule:
     if config.trainer.cuda_graph and not torch.cuda.is_available():
         log.warning("trainer.cuda_graph=true does nothing here: there is no GPU with CUDA")
     return result
+
+
+def shapes(config: TrainConfig) -> dict[str, torch.Size]:
+    """Of the tensors that a checkpoint of this training has, by name."""
+    own = config.model.name == architectures.OWN  # which need not know how to be made without values
+    with contextlib.nullcontext() if own else torch.device("meta"):
+        module = _unread(replace(config, init_from=None, init_discriminator_from=None))
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+def _unread(config: TrainConfig) -> SRGANModule:
+    """The networks, and losses whose weights are not read yet."""
+    phase, discriminator = config.phase, None
+    network = generator(config)  # first, so that the seed gives the same one whatever phases follow
+    if phase.adversarial:
+        judge = Discriminator(crop=config.data.crop, normalisation=config.discriminator.normalisation)
+        discriminator = judge.to(memory_format=torch.channels_last)
+        if config.init_discriminator_from is not None:
+            discriminator_file.load_into(discriminator, config.init_discriminator_from)
+    return SRGANModule(
+        generator=network,
+        phase=phase,
+        discriminator=discriminator,
+        perceptual=config.perceptual,
+        lpips=config.lpips,
+        optimization=config.optimization,
+        terms=parts.own_terms(phase),
+        cuda_graph=config.trainer.cuda_graph,
+    )
 
 
 def _compile(module: SRGANModule, config: TrainConfig) -> None:
@@ -137,7 +152,7 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     # Where things are is no part of what was trained: equal runs in two folders give equal files.
     for group, keys in (
-        (settings, ("run_dir", "resume", "dry_run", "accept_changed_pictures")),
+        (settings, ("run_dir", "resume", "dry_run", "accept_changed_pictures", "trust_targets")),
         (settings["data"], ("root", "test_root", "cache")),
     ):
         for key in keys:
@@ -186,7 +201,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     run_dir = Path(config.run_dir)
     followers = loggers(config, iteration=iteration)
     shown = [each for each in followers if isinstance(each, dashboards.Dashboard)]
-    divergence = StopWhenDiverged(run_dir)
+    divergence = StopWhenDiverged(run_dir, **own_parts.vouching(config))
     callbacks: list[Callback] = [
         GeneratorFiles(run_dir, trained=trained(config), best_by=config.best_by),
         divergence,

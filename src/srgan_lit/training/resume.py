@@ -1,24 +1,23 @@
-"""Going on where a run stopped: what may change, its configuration, and its newest whole checkpoint."""
+"""Going on where a run stopped: its configuration, what may change, and what it learns from. No torch."""
 
 import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import pickle
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.config import quoting
+from srgan_lit.config import own_parts, plain_yaml, quoting
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data import learnt_from, sets
+from srgan_lit.training import launch
 
 if TYPE_CHECKING:
     from srgan_lit.data.datamodule import SRDataModule
@@ -31,7 +30,7 @@ ALWAYS = (  # where it runs and what it reports, not what it computes
     "resume", "run_dir", "hydra", "trainer", "logger", "objective", "compile", "validate_every", "checkpoint_every",
     "log_every", "optimization.clip_gradients", "data.root", "data.hr", "data.lr", "data.meta_info",
     "data.validation_root", "data.test_root", "data.cache", "data.workers",
-    "accept_changed_pictures",
+    "accept_changed_pictures", "trust_targets",
 )  # fmt: skip
 UNTIL_PHASE_ENDS = ("iterations", "learning_rate")  # of ``phase.pretrain`` and ``phase.adversarial``
 UNTIL_ADVERSARIAL = ("phase.adversarial", "phase.weights", "perceptual")  # may change until that phase begins
@@ -66,7 +65,9 @@ def group_overrides(arguments: Sequence[str]) -> list[str]:
     with contextlib.suppress(Exception):  # no run is there, or one of an older version: said where it is resumed
         path = OverridesParser.create().parse_override(f"resume={run_dir}").value()
         values = saved(Path(str(path)))
-        return [f"{name}={values[name]['name']}" for name in groups]
+        named = {name: str(values[name]["name"]) for name in groups}
+        # A path would have Hydra compose any file.
+        return [f"{name}={option}" for name, option in named.items() if option.isidentifier()]
     return []
 
 
@@ -90,22 +91,24 @@ def saved(run_dir: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"resume={run_dir}: no run directory (no config.yaml in it)")
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except Exception as error:  # YAML's own kinds
-        raise UsageError(f"{path}: no configuration of a run ({' '.join(str(error).split())})") from error
+        values = plain_yaml.read(path)
+    except SRGANError as error:
+        raise UsageError(f"{path}: no configuration of a run ({error})") from error
     if not isinstance(values, dict) or not isinstance(values.get("phase"), dict):
         raise UsageError(f"{path}: no configuration of a run; remove {run_dir} and start it anew")
-    return {str(key): value for key, value in values.items()}
+    return values
 
 
 def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     """The configuration of the run that ``cfg.resume`` names, changed by the keys that were set beside it.
 
     Raises:
-        UsageError: no run is there, or a key would make another run of it.
+        UsageError: no run is there, a key would make another run of it, or it names code that ``cfg``, which is the
+            command line's, does not.
     """
     run_dir = Path(str(cfg.resume))
     values = saved(run_dir)
+    _check_targets(run_dir, own_parts.targets(values), cfg)
     values["data"] = {"reading": 1, **values["data"]}  # of runs that began before there was another
     resumed = OmegaConf.create(quoting.literals(values))
     own_groups = [f"{name}={OmegaConf.select(resumed, f'{name}.name')}" for name in _GROUPS]
@@ -114,6 +117,8 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
             continue
         key, _, text = override.partition("=")
         before = OmegaConf.select(resumed, key)
+        if before is not None and before == OmegaConf.select(cfg, key):
+            continue
         moves = key == "lpips" and before and OmegaConf.select(cfg, key)  # ``check_material`` looks at the file
         if not _covers((*ALWAYS, *UNTIL_ADVERSARIAL), key) and not _ends_with_phase(key) and not moves:
             start = quoting.override("init_from", run_dir / "generator.safetensors")
@@ -127,8 +132,35 @@ def configuration(cfg: DictConfig, overrides: Iterable[str]) -> DictConfig:
     return resumed
 
 
+def _check_targets(run_dir: Path, named: Mapping[str, str], cfg: DictConfig) -> None:
+    """See that the command line vouches for all code that the run's ``config.yaml`` names: it may be anybody's.
+
+    It does by ``trust_targets``, or by naming the same itself, as the command does that began the run.
+
+    Raises:
+        UsageError: it does not.
+    """
+    trusted = cfg.trust_targets
+    vouched = set(own_parts.targets(OmegaConf.to_container(cfg, resolve=True)).values())
+    vouched |= set(map(str, trusted)) if isinstance(trusted, ListConfig) else set()
+    said = ", ".join(f"{key} makes {name}" for key, name in named.items() if name not in vouched)
+    if said and trusted is not True:
+        raise UsageError(
+            f"{quoting.override('resume', run_dir)}: its config.yaml names code that this command does not: {said}. "
+            "Where you know all of it, add trust_targets=true"
+        )
+    if said and launch.is_first():
+        log.warning("trust_targets: %s", said)
+
+
 def _ends_with_phase(key: str) -> bool:
     return key.startswith(("phase.pretrain.", "phase.adversarial.")) and key.rpartition(".")[2] in UNTIL_PHASE_ENDS
+
+
+def length(run_dir: Path) -> int:
+    """Iterations of the whole run, as it was begun, or last gone on with."""
+    before = flat(saved(run_dir))
+    return sum(int(before.get(f"phase.{name}.iterations") or 0) for name in ("pretrain", "adversarial"))
 
 
 def check_progress(run_dir: Path, config: TrainConfig, iteration: int) -> None:
@@ -163,8 +195,8 @@ def check_progress(run_dir: Path, config: TrainConfig, iteration: int) -> None:
 
 
 def as_saved(config: TrainConfig) -> dict[str, Any]:
-    """What ``config.yaml`` says: ``config``, but a consent to other pictures is given for once."""
-    return dataclasses.asdict(config) | {"accept_changed_pictures": False}
+    """What ``config.yaml`` says: ``config``, but a consent is given for once."""
+    return dataclasses.asdict(config) | {"accept_changed_pictures": False, "trust_targets": False}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -176,6 +208,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flattened[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flattened
+
+
+def _recorded(path: Path) -> learnt_from.Record | None:
+    """The record at ``path``; None where there is none, or it cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        return learnt_from.read(path)
+    return None
 
 
 def check_material(run_dir: Path, data: "SRDataModule", config: TrainConfig, *, iteration: int) -> dict[str, Any]:
@@ -195,11 +234,11 @@ def check_material(run_dir: Path, data: "SRDataModule", config: TrainConfig, *, 
             other weights, or validations with other weights of LPIPS.
     """
     path, network, judge = run_dir / MATERIAL, _digest_of_vgg(config), _digest(config.lpips)
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    material = data.material()
-    before, now = learnt_from.roles(record), learnt_from.roles(material)
-    if "pictures" in record:  # of a run that began when files were compared, whatever they were for
-        before = {name: ("", digest) for name, digest in record["pictures"].items()}
+    record, material = _recorded(path) or learnt_from.Record(), data.material()
+    recorded = learnt_from.roles(vars(record))
+    before, now = recorded, learnt_from.roles(material)
+    if record.pictures:  # of a run that began when files were compared, whatever they were for
+        before = {name: ("", digest) for name, digest in record.pictures.items()}
         now = {name: ("", digest) for name, digest in data.packed.digests.items()}
     if iteration and before and before != now:
         kinds = {
@@ -218,33 +257,35 @@ def check_material(run_dir: Path, data: "SRDataModule", config: TrainConfig, *, 
             )
         log.warning("resume: from iteration %d on with other pictures: %s", iteration, said)
     if iteration and not before:
-        log.info("resume: %s has no record of its pictures; from now on those of today count", run_dir)
+        log.info("resume: %s has no readable record of its pictures; from now on those of today count", run_dir)
     pretraining = config.phase.pretrain.iterations if config.phase.pretrain else 0
-    if iteration > pretraining and network != (record.get("perceptual") or network):
+    if iteration > pretraining and network != (record.perceptual or network):
         weights = quoting.override("perceptual.weights", config.perceptual.weights)
         raise UsageError(
             f"{quoting.override('resume', run_dir)}: {weights} are not the weights that the adversarial phase began "
             "with; name a copy of those"
         )
-    if iteration and judge != (record.get("lpips") or judge):
+    if iteration and judge != (record.lpips or judge):
         raise UsageError(
             f"{quoting.override('resume', run_dir)}: {quoting.override('lpips', config.lpips)} has not the weights "
             "that validations have been scored with; name a copy of those"
         )
-    inherited = record.get("inherited") if iteration else None
+    inherited = record.inherited if iteration else None
     if inherited is None:
         inherited = {}
         if config.init_from and (iteration == 0 or Path(config.init_from).exists()):
             from srgan_lit.model_files import generator_file  # torch
 
             inherited = learnt_from.inherited(generator_file.find_model(config.init_from))
-    if iteration and learnt_from.roles(record) not in ({}, now):  # what it had before is not forgotten
+    if iteration and recorded not in ({}, now):  # what it had before is not forgotten
         inherited = learnt_from.inherited(run_dir)
     return {**material, "inherited": inherited, "perceptual": network, "lpips": judge}
 
 
 def record_material(run_dir: Path, material: Mapping[str, Any]) -> None:
-    """Write what the run learns from."""
+    """Write what the run learns from; a record that cannot be read is kept beside it."""
+    if (run_dir / MATERIAL).is_file() and _recorded(run_dir / MATERIAL) is None:
+        atomic_files.set_aside(run_dir / MATERIAL)
     atomic_files.write_text(run_dir / MATERIAL, json.dumps(material, indent=0, ensure_ascii=False) + "\n")
 
 
@@ -261,42 +302,3 @@ def _digest(weights: str | None) -> str | None:
         return weights
     with Path(weights).open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def newest_whole(run_dir: Path) -> tuple[Path | None, int]:
-    """The checkpoint of a run with the most iterations that can be read to its end, and how many they are.
-
-    None and 0 where the run stopped before its first: it begins anew. By iterations and not by the files' times,
-    because clocks are set back. What killed processes left half written is removed.
-
-    Raises:
-        SRGANError: there are checkpoints and none is whole.
-    """
-    import torch
-
-    for folder in (run_dir, run_dir / "checkpoints", run_dir / "report"):
-        atomic_files.sweep(folder)
-    paths = list((run_dir / "checkpoints").glob("*.ckpt"))
-    if not paths:
-        log.warning("%s: stopped before its first checkpoint, so it begins anew", run_dir)
-        return None, 0
-    whole: list[tuple[int, Path]] = []
-    unreadable = ""
-    for path in paths:
-        try:
-            iteration = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
-            whole.append((int(iteration), path))
-        except pickle.UnpicklingError as error:  # of another version, or of a callback's
-            match = re.search(r"GLOBAL ([\w.]+)", str(error))
-            unreadable = f"{path} holds {match[1]}, which" if match else unreadable
-        except Exception:  # a damaged file raises one of many kinds; an older whole one will do
-            log.debug("%s is not whole", path, exc_info=True)
-    if not whole and unreadable:
-        raise SRGANError(f"{quoting.override('resume', run_dir)}: {unreadable} cannot be read without running code")
-    if not whole:
-        raise SRGANError(
-            f"{quoting.override('resume', run_dir)}: none of the {len(paths)} files in checkpoints/ is whole; "
-            "remove them to begin the run anew"
-        )
-    iteration, path = max(whole)
-    return path, iteration

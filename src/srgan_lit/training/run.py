@@ -10,13 +10,13 @@ from torch.distributed import DistError
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.config import quoting
+from srgan_lit.config import own_parts, quoting
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data import learnt_from
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.evaluation import columns, results, scoring, stored_results
 from srgan_lit.pictures.bicubic_tensors import Bicubic
-from srgan_lit.training import build, dashboards, launch, resume, run_directory
+from srgan_lit.training import build, checkpoints, dashboards, launch, resume, run_directory
 from srgan_lit.training.callbacks.configured_learning_rates import ConfiguredLearningRates
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
@@ -37,7 +37,11 @@ def train(config: TrainConfig) -> float:
 def _train(config: TrainConfig) -> float:
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint, iteration = resume.newest_whole(run_dir) if config.resume else (None, 0)
+    found = checkpoints.Checkpoints()
+    if config.resume:
+        found = checkpoints.find(run_dir, shapes=build.shapes(config), iterations=resume.length(run_dir))
+    checkpoint, iteration = found.newest, found.iteration
+    go_on = quoting.train_command(resume=run_dir, **own_parts.vouching(config))
     datamodule = build.datamodule(config)
     datamodule.setup()  # in every process: those that do not pack wait here, not while they look for each other
     if launch.is_first():
@@ -51,6 +55,7 @@ def _train(config: TrainConfig) -> float:
     stop = StopOnSignal()
     trainer = build.trainer(config, iteration=iteration, also=[stop, ConfiguredLearningRates()])
     if trainer.is_global_zero:
+        found.set_aside()
         resume.record_material(run_dir, material)
         atomic_files.write_text(run_dir / "config.yaml", run_directory.as_yaml(resume.as_saved(config)))
     try:
@@ -64,12 +69,12 @@ def _train(config: TrainConfig) -> float:
         if trainer.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
             raise SRGANError(
                 f"process {trainer.global_rank}: another process of this training ended (its own words are above, "
-                f"if it had any); go on with: {quoting.train_command(resume=run_dir)}"
+                f"if it had any); go on with: {go_on}"
             ) from error
         raise
     if not trainer.is_global_zero:
         return 0.0  # quietly, whatever happened: the first process says it
-    stop.conclude(run_dir, iteration=trainer.global_step, iterations=config.phase.iterations)
+    stop.conclude(go_on, iteration=trainer.global_step, iterations=config.phase.iterations)
     objective = report(config, datamodule, trainer.strategy.root_device)
     for logger in trainer.loggers:
         if isinstance(logger, dashboards.Dashboard):

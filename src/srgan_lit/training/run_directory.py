@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from srgan_lit.common import atomic_files
-from srgan_lit.common.errors import UsageError
-from srgan_lit.config import quoting
+from srgan_lit.common import atomic_files, command_line
+from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config import plain_yaml, quoting
 from srgan_lit.config.schema import TrainConfig
 from srgan_lit.data import learnt_from
 
@@ -33,14 +34,33 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Folders(Callback):
-    """Hydra's callback, named in ``conf/train.yaml``: remember which folders Hydra is about to make for a run."""
+    """Hydra's callback, named in ``conf/train.yaml``: which folders Hydra is about to make, and whether it may."""
 
     new: ClassVar[list[Path]] = []  # those above the run directory, the innermost first
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Look."""
+        """Look, before Hydra opens its log there."""
         HydraConfig.instance().set_config(config)  # Hydra does so for jobs alone; the default run_dir asks it
-        Folders.new = [folder for folder in Path(config.hydra.run.dir).parents if not folder.exists()]
+        run_dir = Path(config.hydra.run.dir)
+        Folders.new = [folder for folder in run_dir.parents if not folder.exists()]
+        try:
+            _refuse_links(run_dir)
+        except UsageError as error:  # what a callback raises Hydra only warns of
+            command_line.complain(f"error: {error}")
+            sys.exit(error.exit_status)
+
+
+def _refuse_links(run_dir: Path) -> None:
+    """Refuse a run directory that somebody made so that a log or lock in it is a file elsewhere.
+
+    Folders in it may be links, as of checkpoints that are kept on another disk.
+
+    Raises:
+        UsageError: it is one.
+    """
+    for path in run_dir.rglob("*") if run_dir.is_dir() else ():
+        if path.is_symlink() and not path.is_dir() and not path.resolve().is_relative_to(run_dir.resolve()):
+            raise UsageError(f"{path}: a link to {path.readlink()}, which would be written to; put that file there")
 
 
 def discard(run_dir: Path) -> None:
@@ -111,14 +131,17 @@ def claim(run_dir: Path, config: TrainConfig, overrides: Sequence[str]) -> None:
 def write_overrides(folder: Path, overrides: Sequence[str]) -> None:
     """Keep what was set on the command line of a run or a multirun; the folder is made."""
     (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(quoting.literals(list(overrides)), folder / OVERRIDES)
+    atomic_files.write_text(folder / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(quoting.literals(list(overrides)))))
 
 
 def read_overrides(folder: Path) -> list[str] | None:
     """What was set on the command line of a run or a multirun; None where the folder is of neither."""
     if not (folder / OVERRIDES).is_file():
         return None
-    return [str(each) for each in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or ()]
+    try:
+        return [str(each) for each in plain_yaml.read(folder / OVERRIDES) or ()]
+    except (SRGANError, TypeError):  # damaged
+        return []
 
 
 def as_yaml(values: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
+from srgan_lit.evaluation import run_curves
 
 
 class _Writer(ExperimentWriter):
@@ -31,8 +32,10 @@ class _Writer(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
-        with path.open(newline="") as opened:
-            _write(path, fieldnames, list(csv.DictReader(opened)))
+        rows, whole = run_curves.rows(path)
+        if not whole:
+            atomic_files.set_aside(path)
+        _write(path, fieldnames, rows)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -50,12 +53,10 @@ class ContinuedCSVLogger(CSVLogger):
         if getattr(rank_zero_only, "rank", 0) > 0:
             return
         path = run_dir / "metrics.csv"
-        rows: list[dict[str, Any]] = []
-        if iteration and path.is_file():
-            with path.open(newline="") as opened:
-                # A row that was being written when the run was killed lacks columns.
-                rows = [row for row in csv.DictReader(opened) if (row.get("step") or "").isdigit()]
-        kept = [row for row in rows if int(row["step"]) <= iteration and None not in row.values()]
+        rows, whole = run_curves.rows(path)
+        kept = [row for row in rows if int(row["step"]) <= iteration]
+        if not whole:
+            atomic_files.set_aside(path)
         self._experiment = _Writer(log_dir=str(run_dir))
         if kept:
             self._experiment.metrics_keys = list(kept[0])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config import quoting
+from srgan_lit.model_files import tensor_files
 from srgan_lit.model_files.generator_file import read_metadata
 from srgan_lit.training.module import ADVERSARIAL, PRETRAIN, SRGANModule
 
@@ -47,8 +48,9 @@ class StopWhenDiverged(Callback):
     does not look.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
+    def __init__(self, run_dir: Path, **vouching: object) -> None:
+        """``vouching`` goes into the command that goes on."""
+        self.run_dir, self._vouching = run_dir, vouching
         self._first: dict[str, list[float]] = {PRETRAIN: [], ADVERSARIAL: []}
         self._sound = 0  # iterations after which the weights were certainly good
         self._lost = False
@@ -99,7 +101,7 @@ class StopWhenDiverged(Callback):
         where = f"from iteration {newest:,}, before that" if newest else "from the beginning, as no checkpoint is sound"
         raise SRGANError(
             f"{said}. {self._about_best()}. Go on {where}, with a lower rate: "
-            f"{quoting.train_command(resume=self.run_dir, **rate)}"
+            f"{quoting.train_command(resume=self.run_dir, **rate, **self._vouching)}"
         )
 
     def _remember(self, module: SRGANModule, phase: str) -> None:
@@ -136,7 +138,10 @@ class StopWhenDiverged(Callback):
         """Move checkpoints of lost weights; return the iterations of the newest that stays, or 0."""
         newest, folder = 0, self.run_dir / "checkpoints"
         for path in sorted(folder.glob("*.ckpt")):
-            iteration = int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+            try:
+                iteration = int(tensor_files.read(path, mmap=True)["global_step"])
+            except Exception:  # not one of ours, or damaged: a resume says so
+                continue
             if iteration <= self._sound:
                 newest = max(newest, iteration)
             else:

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -12,7 +11,6 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.config import quoting
 from srgan_lit.training import launch
 
 log = logging.getLogger(__name__)
@@ -78,8 +76,8 @@ class StopOnSignal(Callback):
             signal.signal(signum, handler)
         self._before = {}
 
-    def conclude(self, run_dir: Path, *, iteration: int, iterations: int) -> None:
-        """Say how to go on, or queue the job again; call it when the last checkpoint is written.
+    def conclude(self, go_on: str, *, iteration: int, iterations: int) -> None:
+        """Say that ``go_on`` is the command that goes on, or queue the job again; when the last checkpoint is written.
 
         Raises:
             Stopped: a signal ended the training before its last iteration.
@@ -91,5 +89,4 @@ class StopOnSignal(Callback):
         if self.received in (signal.SIGUSR1, signal.SIGUSR2):
             launch.requeue()
             raise Stopped(f"{said}; the job is queued again and goes on by itself", signum=self.received)
-        command = quoting.train_command(resume=run_dir)
-        raise Stopped(f"{said}; go on with: {command}", signum=self.received)
+        raise Stopped(f"{said}; go on with: {go_on}", signum=self.received)
