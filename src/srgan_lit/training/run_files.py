@@ -160,7 +160,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Write beside the target, then move."""
         for name, state in checkpoint.get("callbacks", {}).items():
             refuse_code(name, state)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(exist_ok=True)  # not those above: a run directory that was moved is not begun anew
         with atomic_files.replacing(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
