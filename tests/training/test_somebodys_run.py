@@ -315,10 +315,10 @@ def test_a_foreign_checkpoint_is_passed_over_and_kept(name, begun, capsys):
     FOREIGN[name](begun)
     content = (begun / "checkpoints" / "x.ckpt").read_bytes()
     assert until_it_trains(capsys, f"resume={begun}") == (None, [])
-    assert (begun / "checkpoints" / "set_aside" / "x.ckpt").read_bytes() == content
+    assert (begun / "checkpoints" / "x.ckpt.damaged").read_bytes() == content
     assert "x.ckpt" in (begun / "train.log").read_text()
     (begun / "checkpoints" / "last.ckpt").unlink()
-    (begun / "checkpoints" / "set_aside" / "x.ckpt").rename(begun / "checkpoints" / "x.ckpt")
+    (begun / "checkpoints" / "x.ckpt.damaged").rename(begun / "checkpoints" / "x.ckpt")
     assert "none of the 1 files in checkpoints/ can be gone on from (x.ckpt" in refused(capsys, begun, status=1)
 
 

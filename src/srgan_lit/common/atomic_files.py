@@ -93,11 +93,11 @@ def sweep(folder: Path, *, of: Path | None = None) -> None:
 
 
 def set_aside(path: Path) -> None:
-    """Keep what cannot be read, out of the way: as ``<name>.damaged``, or ``.damaged-2`` and so on. It is logged."""
+    """Keep what cannot be used, out of the way: as ``<name>.damaged``, or ``.damaged-2`` and so on. It is logged."""
     names = (f"{path.name}.damaged{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
     kept = next(kept for name in names if not os.path.lexists(kept := path.with_name(name)))
     path.replace(kept)
-    log.warning("%s cannot be read, and is kept as %s", path, kept.name)
+    log.warning("%s cannot be used, and is kept as %s", path, kept.name)
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:

@@ -34,10 +34,9 @@ class Checkpoints:
     passed_over: dict[Path, str] = field(default_factory=dict)
 
     def set_aside(self) -> None:
-        """Move what is passed over to ``checkpoints/set_aside/``: the run's own would replace it."""
+        """Rename what is passed over: the run's own would replace it."""
         for path in self.passed_over:
-            (path.parent / "set_aside").mkdir(exist_ok=True)
-            path.replace(path.parent / "set_aside" / path.name)
+            atomic_files.set_aside(path)
 
 
 def find(
@@ -84,7 +83,7 @@ def find(
             f"from ({said}); put a whole one there, or move them away to begin the run anew"
         )
     if said and launch.is_first():
-        log.warning("resume: passed over in checkpoints/, and to be kept in checkpoints/set_aside: %s", said)
+        log.warning("resume: passed over in checkpoints/: %s", said)
     iteration, path = max(good)
     return Checkpoints(newest=path, iteration=iteration, passed_over=passed_over)
 
