@@ -112,7 +112,7 @@ def test_other_models_and_damaged_records_stop_nothing(desk, tmp_path, capsys):
     for number, text in enumerate(("{", "[]", '{"trained": 5}', '{"trained": {"a": 1}}')):
         (tmp_path / "learnt_from.json").write_text(text)
         assert "notes" not in scored(desk, tmp_path / f"b{number}", "--model", copy, "--data", desk / "set" / "val")
-    assert capsys.readouterr().err.count("damaged, so that nobody can tell what was trained on") == 3
+    assert capsys.readouterr().err.count("damaged, so that nobody can tell what was trained on") == 4
 
 
 def test_test_pictures_that_are_trained_on_are_refused_and_leave_no_run_behind(desk, tmp_path, capsys):

@@ -162,8 +162,9 @@ def test_what_is_saved_is_read_back(text, tmp_path):
 def test_its_logger_is_no_path_to_another_configuration(begun, capsys, tmp_path):
     (tmp_path / "evil.yaml").write_text("name: csv\nextra:\n  mine:\n    _target_: os.getcwd\n")
     change(begun, logger__name=os.path.relpath(tmp_path / "evil", "/conf/logger"))
-    assert "_target_" not in str(resume.logger_override([f"resume={begun}", "logger.tags=[a]"]))
-    assert resume.logger_override([f"resume={begun}", "logger.tags=[a]"]) == []
+    assert resume.group_overrides([f"resume={begun}", "logger.tags=[a]"]) == []
+    change(begun, data__name=os.path.relpath(tmp_path / "evil", "/conf/data"))
+    assert resume.group_overrides([f"resume={begun}", "data.cache=a"]) == []
 
 
 @pytest.mark.parametrize("name", [".lock", "train.log", "report/results.json", "checkpoints/last.ckpt"])
@@ -252,7 +253,7 @@ def test_a_damaged_record_of_pictures_is_kept_and_made_anew(content, begun, caps
     assert until_it_trains(capsys, f"resume={begun}") == (None, [])
     assert record.read_bytes() == before
     assert (begun / "learnt_from.json.damaged").read_bytes() == content
-    assert json.loads(before)["pictures"]
+    assert json.loads(before)["trained"]
 
 
 CURVE = "step,train/mse\n1,0.5\n2,0.25\n3,0.125\n4,0.1\n"

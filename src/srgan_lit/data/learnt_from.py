@@ -50,7 +50,11 @@ def read(path: Path) -> Record:
     Raises:
         OSError, ValueError: it cannot be read, or holds something else.
     """
-    return pydantic.TypeAdapter(Record).validate_json(path.read_bytes(), strict=True)
+    try:
+        return pydantic.TypeAdapter(Record).validate_json(path.read_bytes(), strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(": ".join([*map(str, first["loc"]), first["msg"]])) from error
 
 
 def of_model(path: Path) -> LearntFrom:
@@ -65,7 +69,7 @@ def of_model(path: Path) -> LearntFrom:
         return LearntFrom()
     try:
         content = read(record)
-    except (OSError, ValueError) as error:  # pydantic's errors are of this kind, of what is no JSON too
+    except (OSError, ValueError) as error:
         raise SRGANError(
             f"{record}: damaged, so that nobody can tell what was trained on ({error}); a copy of the generator file "
             "outside of this folder is taken without it"

@@ -57,7 +57,8 @@ def find(
     """
     for folder in (run_dir, run_dir / "checkpoints", run_dir / "report"):
         atomic_files.sweep(folder)
-    paths = sorted(path for path in (run_dir / "checkpoints").glob("*.ckpt") if path.is_file())
+    # Hidden ones are half written, on a disk where they cannot be removed.
+    paths = sorted(path for path in (run_dir / "checkpoints").glob("[!.]*.ckpt") if path.is_file())
     if not paths:
         log.warning("%s: stopped before its first checkpoint, so it begins anew", run_dir)
         return Checkpoints()
