@@ -61,8 +61,8 @@ def unreadable(argument: str) -> UsageError:
     key, _, value = argument.partition("=")
     strange = next((letter for letter in value if letter in _GRAMMAR), "some letter")
     return UsageError(
-        f"cannot read {argument!r}: arguments are key=value, and {strange} has a meaning of its own in a value; as a "
-        f"text it is written {shlex.quote(override(key, value))}"
+        f"cannot read {argument!r}: arguments are key=value, and {strange} has a meaning of its own in a value; in "
+        f"quotes it is written {shlex.quote(override(key, value))}"
     )
 
 
