@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import shutil
 import struct
 import sys
 from types import SimpleNamespace
@@ -121,7 +120,10 @@ def test_a_wandb_run_holds_curves_pictures_configuration_and_the_generator(tmp_p
 
     caplog.set_level("INFO")
     tests = tmp_path / "tests"
-    shutil.copytree(photos, tests)
+    tests.mkdir()
+    for path in photos.iterdir():  # other pictures than are trained on
+        with Image.open(path) as opened:
+            opened.rotate(180).save(tests / path.name)
     of_the_user = (
         "logger.project=pictures",
         "logger.group=textures",
