@@ -46,10 +46,17 @@ class StopOnSignal(Callback):
         requeue = [signal.SIGUSR1, signal.SIGUSR2] if "SLURM_JOB_ID" in os.environ else []
         return [signal.SIGTERM, signal.SIGINT, *requeue]
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Keep the handlers from before Lightning's, which only takes note: nothing would end a report."""
+        self._before = {signum: signal.getsignal(signum) for signum in self.signals}
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen, in the place of Lightning's own handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {signum: signal.signal(signum, self._receive) for signum in self.signals}
+            for signum in self._before:
+                signal.signal(signum, self._receive)
+            if trainer.received_sigterm:  # since Lightning began to listen
+                self.received = signal.SIGTERM
             # Lightning asks the first process before every iteration whether its own handler was called: never.
             trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
@@ -72,9 +79,9 @@ class StopOnSignal(Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Listen no more."""
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            for signum, handler in self._before.items():
+                signal.signal(signum, handler)
 
     def conclude(self, go_on: str, *, iteration: int, iterations: int) -> None:
         """Say that ``go_on`` is the command that goes on, or queue the job again; when the last checkpoint is written.
