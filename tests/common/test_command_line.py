@@ -106,3 +106,11 @@ def test_a_file_whose_name_begins_like_an_option_says_how_to_write_it(tmp_path, 
         upscale.main(["-x.png", "-o", "out"])
     assert ended.value.code == 2
     assert "write ./-x.png" in capsys.readouterr().err
+
+
+def test_a_complaint_is_one_line_whatever_the_name_of_the_file(tmp_path, capsys):
+    (tmp_path / "no\npicture\x1b[2J.png").write_bytes(b"no picture")
+    assert upscale.main([str(tmp_path), "-o", str(tmp_path / "out"), "--model", "bicubic"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no picture\N{REPLACEMENT CHARACTER}[2J.png: " in said
