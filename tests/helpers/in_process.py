@@ -5,6 +5,7 @@ import sys
 
 import lightning
 import pytest
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 
 from srgan_lit import train
@@ -26,6 +27,7 @@ def until_it_trains(capsys, *arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["srgan-train", *map(str, arguments)])
         patch.setattr(lightning.Trainer, "fit", fit)
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)  # else it composes all twice
         patch.setattr(logging.root, "handlers", handlers[:])  # Hydra adds its own
         try:
             train.main()
