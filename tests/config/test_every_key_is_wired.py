@@ -342,6 +342,10 @@ WIRED = {
     "logger.entity": f"{HERE}::test_the_team_of_a_wandb_run_is_that_of_the_key",
     **dict.fromkeys(("data.sources", "phase.terms"), THEIRS),
     "model.name": THEIRS,
+    **dict.fromkeys(
+        ("discriminator.name", "discriminator.features", "discriminator.network"),
+        "training/test_discriminators.py::test_the_keys_choose_kind_and_width",
+    ),
     "data.test_root": "commands/test_cufed5.py::test_a_run_that_tests_on_cufed5_reports_both_protocols",
     **dict.fromkeys(("data.hr", "data.lr"), "data/test_roots.py::test_any_two_folders_are_trained_on_as_pairs"),
     "data.meta_info": "data/test_roots.py::test_a_list_of_files_as_basicsr_has_it",

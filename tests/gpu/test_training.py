@@ -26,6 +26,7 @@ OPTIONS = [
     "optimization.recalibrate=2", "phase.adversarial.r1=1", "phase.adversarial.r1_every=2",
     "discriminator.normalisation=spectral",
 ]  # fmt: skip
+UNET = ["discriminator=unet", "discriminator.features=8", "phase.adversarial.r1=1", "optimization.accumulate=2"]
 NO_TF32 = "trainer.tf32_convolutions=false"
 
 
@@ -38,7 +39,9 @@ def trained(run_dir, accelerator, *overrides):
 @pytest.fixture(scope="module")
 def on_processor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processor")
-    return {options: trained(folder / str(len(options)), "cpu", *options) for options in ((), tuple(OPTIONS))}
+    return {
+        options: trained(folder / str(len(options)), "cpu", *options) for options in ((), tuple(OPTIONS), tuple(UNET))
+    }
 
 
 def compare(ours, theirs, tolerance):
@@ -102,7 +105,7 @@ def test_compiled_networks_learn_the_same(tmp_path, accelerator, on_processor, m
     compare(trained(tmp_path / "run", accelerator, f"compile={mode}"), on_processor[()], 0.05)
 
 
-@pytest.mark.parametrize("options", [[], OPTIONS], ids=["plain", "every option"])
+@pytest.mark.parametrize("options", [[], OPTIONS, UNET], ids=["plain", "every option", "unet"])
 def test_recorded_iterations_learn_the_same(tmp_path, accelerator, on_processor, options, on_gpu_only):
     curve = trained(tmp_path / "run", accelerator, "trainer.cuda_graph=true", *options)
     compare(curve, on_processor[tuple(options)], 0.02)

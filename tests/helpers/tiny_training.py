@@ -54,12 +54,12 @@ def plan(pretrain=0, adversarial=0, weights=None, **options):
     )
 
 
-def make(phase, **optimization):
+def make(phase, discriminator=None, **optimization):
     torch.manual_seed(0)
     perceptual = PerceptualLoss(vgg_features(backbone="vgg16", layer="1_2", weights="random"))
     return SRGANModule(
         generator=Generator(blocks=1, features=8),
-        discriminator=Discriminator(crop=CROP),
+        discriminator=discriminator or Discriminator(crop=CROP),
         perceptual=perceptual if phase.adversarial else None,
         phase=phase,
         optimization=OptimizationConfig(**optimization),

@@ -1,4 +1,7 @@
-"""A program for torchrun and two processes: one training by Lightning's DDP, and the same by ours, compared."""
+"""A program for torchrun and two processes: one training by Lightning's DDP, and the same by ours, compared.
+
+Of each kind of discriminator, into a folder.
+"""
 
 import json
 import os
@@ -11,6 +14,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.utils.data import DataLoader
 
 from helpers.tiny_training import CROP, make, plan
+from srgan_lit.config.schema import DiscriminatorConfig
+from srgan_lit.networks import discriminators
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
 from srgan_lit.training.networks_apart import NetworksApart
 
@@ -51,8 +56,10 @@ def batches(rank):
     ]
 
 
-def trained(strategy, folder, *callbacks):
-    module, counting = make(plan(pretrain=2, adversarial=2), ema=0.5, accumulate=2), Counting()
+def trained(strategy, folder, kind, *callbacks):
+    torch.manual_seed(2)
+    judge = discriminators.build(DiscriminatorConfig(name=kind, features=4), crop=CROP)
+    module, counting = make(plan(pretrain=2, adversarial=2), discriminator=judge, ema=0.5, accumulate=2), Counting()
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy=strategy, max_steps=4, max_epochs=-1, num_sanity_val_steps=0,
         limit_val_batches=0, logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -71,11 +78,11 @@ def per_update(counting):
     }
 
 
-def main(folder):
-    theirs, by_lightning = trained("ddp_find_unused_parameters_true", folder)
-    ours, by_us = trained(NetworksApart(), folder, StopOnSignal())
+def compared(folder, kind):
+    theirs, by_lightning = trained("ddp_find_unused_parameters_true", folder, kind)
+    ours, by_us = trained(NetworksApart(), folder, kind, StopOnSignal())
     state = theirs.state_dict()
-    said = {
+    return {
         "bytes": {
             name: 4 * sum(p.numel() for p in getattr(ours, name).parameters())
             for name in ("generator", "discriminator")
@@ -84,6 +91,10 @@ def main(folder):
         "differing": [name for name, value in ours.state_dict().items() if not torch.equal(value, state[name])],
         "questions": {"lightning": by_lightning.questions, "ours": by_us.questions},
     }
+
+
+def main(folder):
+    said = {kind: compared(folder, kind) for kind in discriminators.DISCRIMINATORS}
     if os.environ["RANK"] == "0":
         (Path(folder) / "said.json").write_text(json.dumps(said))
 

@@ -19,7 +19,7 @@ from helpers.tiny_training import Pictures, fit, make, plan
 from srgan_lit.benchmarking import workloads
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.config.schema import OptimizationConfig
-from srgan_lit.networks import prelu, srresnet, winograd
+from srgan_lit.networks import discriminators, prelu, srresnet, winograd
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training import updates
 from srgan_lit.training.callbacks.progress_bar import IterationBar
@@ -151,7 +151,13 @@ def test_two_processes_exchange_the_gradients_of_the_network_that_is_updated(tmp
         env=os.environ | {"PYTHONPATH": f"{program.parents[1]}{os.pathsep}{os.environ['PYTHONPATH']}"},
     )
     assert result.returncode == 0, result.stderr
-    said = json.loads((tmp_path / "said.json").read_text())
+    by_kind = json.loads((tmp_path / "said.json").read_text())
+    assert by_kind.keys() == discriminators.DISCRIMINATORS.keys()
+    for said in by_kind.values():
+        assert_exchanged(said)
+
+
+def assert_exchanged(said):
     generator, discriminator = said["bytes"]["generator"], said["bytes"]["discriminator"]
     assert said["reduced"]["lightning"] == {
         name: [generator + discriminator] * 2 for name in ("pretrain", "generator", "discriminator")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from srgan_lit.common.errors import UsageError
 from srgan_lit.common.worker_processes import processors
-from srgan_lit.config.schema import TrainConfig
+from srgan_lit.config.schema import OWN, TrainConfig
 
-SMALLEST_JUDGED = 16  # the discriminator halves four times
+SMALLEST_JUDGED = 16  # the discriminators halve four times, or three
 
 
 def ineffective(config: TrainConfig) -> dict[str, str]:
@@ -58,8 +58,14 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             f"optimization.batchnorm={optimization.batchnorm} keeps the statistics that a generator comes with, but "
             "init_from is null; set init_from=<a generator>, or optimization.batchnorm=batch"
         )
-    if phase.adversarial and data.crop < SMALLEST_JUDGED:
+    judge = config.discriminator.name
+    if phase.adversarial and judge != OWN and data.crop < SMALLEST_JUDGED:
         raise UsageError(f"data.crop={data.crop}: the discriminator needs {SMALLEST_JUDGED} pixels; try data.crop=96")
+    if phase.adversarial and judge == "unet" and data.crop % 8:
+        raise UsageError(
+            f"data.crop={data.crop}: discriminator=unet halves it three times and needs a multiple of 8; try "
+            f"data.crop={-(-data.crop // 8) * 8}"
+        )
     if phase.weights and phase.weights.get("grid") and data.crop < 6 * config.model.scale:
         raise UsageError(
             f"phase.weights.grid needs crops of six LR pixels: set data.crop={6 * config.model.scale} or more"

@@ -23,6 +23,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
+OWN = "own"  # the name of a part whose class is in no table of this package
+
 
 Paths = TypeVar("Paths", str, str | tuple[str, ...])
 
@@ -232,9 +234,15 @@ class OptimizationConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_REFUSE_UNKNOWN)
 class DiscriminatorConfig:
-    """The judge of the adversarial phase: ``discriminator`` of ``conf/train.yaml``."""
+    """The judge of the adversarial phase: ``conf/discriminator``.
 
+    Each kind has some of these values; ``network`` names a class of one's own (``config.own_parts``).
+    """
+
+    name: str = "srgan"  # one of networks.discriminators.DISCRIMINATORS, which needs torch: checked there; or own
     normalisation: Literal["batch", "spectral"] = "batch"
+    features: Count = 64
+    network: dict[str, Any] = Field(default_factory=dict)
 
 
 # How several processes work together, by Lightning's names; auto is this package's choice.

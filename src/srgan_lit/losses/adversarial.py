@@ -1,7 +1,8 @@
 """The adversarial losses of both networks (Ledig et al. 2017, section 2.2.2, and variants).
 
 One row of ``KINDS`` is a whole game: both losses, and the bounds by which the alarms judge it. Every function takes
-logits (B, 1) of whole batches and returns a scalar in float32, whatever the precision of its input.
+logits of whole batches, (B, 1) or more for each crop, as (B, 1, H, W), of which it takes the mean, and returns a scalar
+in float32, whatever the precision of its input.
 """
 
 import math
@@ -98,7 +99,7 @@ def game(kind: str, *, smoothing: float = 0.0) -> Kind:
 
 
 def discriminator_loss(real: Tensor, generated: Tensor, *, kind: str = "standard", smoothing: float = 0.0) -> Tensor:
-    """What the discriminator minimises, from its logits (B, 1) on real and on generated crops.
+    """What the discriminator minimises, from its logits (B, …) on real and on generated crops.
 
     Raises:
         UsageError: as ``game``.
@@ -107,7 +108,7 @@ def discriminator_loss(real: Tensor, generated: Tensor, *, kind: str = "standard
 
 
 def generator_loss(generated: Tensor, *, kind: str = "standard", real: Tensor | None = None) -> Tensor:
-    """What the generator minimises, from the discriminator's logits (B, 1) on its crops.
+    """What the generator minimises, from the discriminator's logits (B, …) on its crops.
 
     Raises:
         UsageError: another ``kind``.

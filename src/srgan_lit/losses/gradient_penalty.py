@@ -1,13 +1,15 @@
 """What keeps a discriminator from rising steeply where the real pictures are."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from srgan_lit.networks.discriminator import Discriminator, unrecorded
+from srgan_lit.networks.discriminator import unrecorded
 
 
-def r1(discriminator: Discriminator, hr: Tensor) -> Tensor:
-    """Half the mean squared norm of the logits' gradient at real crops (Mescheder et al. 2018, equation 9).
+def r1(discriminator: nn.Module, hr: Tensor) -> Tensor:
+    """Half the mean squared norm of the logit's gradient at real crops (Mescheder et al. 2018, equation 9).
+
+    Of a discriminator with several logits a crop, e.g. one a pixel, it is the gradient of their mean.
 
     Args:
         discriminator: its weights get the penalty's gradient, and keep no trace of the forward.
@@ -23,5 +25,5 @@ def r1(discriminator: Discriminator, hr: Tensor) -> Tensor:
         torch.compiler.set_stance("force_eager"),
         unrecorded(discriminator),
     ):
-        (gradient,) = torch.autograd.grad(discriminator(hr).sum(), hr, create_graph=True)
+        (gradient,) = torch.autograd.grad(discriminator(hr).flatten(1).mean(dim=1).sum(), hr, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1).mean() / 2

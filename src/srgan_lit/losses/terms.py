@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
-from srgan_lit.networks.discriminator import Discriminator, frozen
+from srgan_lit.networks.discriminator import frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Update:
     sr: Tensor
     hr: Tensor
     scale: int
-    discriminator: Discriminator
+    discriminator: nn.Module
     adversarial: str
     perceptual: PerceptualLoss | None
 

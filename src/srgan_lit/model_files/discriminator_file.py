@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from srgan_lit.common.errors import SRGANError, UsageError
+from srgan_lit.config.schema import OWN
 from srgan_lit.model_files import tensor_files
-from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks import discriminators
 
 
-def load_into(discriminator: Discriminator, source: str | Path) -> None:
+def load_into(discriminator: nn.Module, source: str | Path) -> None:
     """Give ``discriminator`` the weights and statistics of one that was trained before.
 
     Args:
-        discriminator: of the same crop and normalisation.
+        discriminator: of the same kind and shape.
         source: a Lightning checkpoint, or a run directory, whose last one is taken.
 
     Raises:
@@ -24,7 +27,8 @@ def load_into(discriminator: Discriminator, source: str | Path) -> None:
     if not path.is_file():
         raise UsageError(f"init_discriminator_from={source}: no such checkpoint, nor a run directory with one")
     try:
-        state = tensor_files.read(path, mmap=True)["state_dict"]
+        loaded = tensor_files.read(path, mmap=True)
+        state, kind = loaded["state_dict"], str(loaded.get("discriminator_network") or discriminators.SRGAN)
         tensors = {
             str(name).removeprefix("discriminator."): value
             for name, value in state.items()
@@ -35,12 +39,18 @@ def load_into(discriminator: Discriminator, source: str | Path) -> None:
         raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
     if not tensors:
         raise SRGANError(f"{path}: has no discriminator; a training with an adversarial phase saves one")
+    if kind != (wanted := discriminators.name_of(discriminator)):
+        hint = kind if kind in discriminators.DISCRIMINATORS else OWN
+        raise SRGANError(
+            f"init_discriminator_from={source}: that discriminator is a {kind[:200]}, this training's a {wanted}; set "
+            f"discriminator={hint}, or leave init_discriminator_from out"
+        )
+    shape = " and ".join(["data.crop", *(f"discriminator.{key}" for key in discriminators.shape_of(discriminator))])
     expected = discriminator.state_dict()
     for name in [*expected, *tensors]:
         theirs, ours = tensors.get(name), expected.get(name)
         if theirs is None or ours is None or tensor_files.unsound(theirs, name=name, shape=ours.shape):
             raise SRGANError(
-                f"{path}: its discriminator does not fit (tensor {name}); data.crop and discriminator.normalisation "
-                "must be those of that training"
+                f"{path}: its discriminator does not fit (tensor {name}); {shape} must be those of that training"
             )
     discriminator.load_state_dict(tensors)

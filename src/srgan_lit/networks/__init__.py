@@ -1,1 +1,1 @@
-"""SRResNet, the discriminator and VGG: their layers and initial weights. No files, no losses."""
+"""SRResNet, the discriminators and VGG: their layers and initial weights. No files, no losses."""

@@ -17,7 +17,7 @@ from torch import nn
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config import own_parts
 from srgan_lit.config.nearest_name import nearest
-from srgan_lit.config.schema import ModelConfig
+from srgan_lit.config.schema import OWN, ModelConfig
 from srgan_lit.networks import initialisation, srresnet
 
 
@@ -41,7 +41,6 @@ class Architecture:
         return tuple(inspect.signature(self.network).parameters)
 
 
-OWN = "own"  # ``model.name`` of a class that is not in the table
 SRRESNET = "srresnet"  # what files mean that say no name: until 0.1 there was no other
 
 ARCHITECTURES = {

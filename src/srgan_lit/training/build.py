@@ -28,7 +28,6 @@ from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.model_files import discriminator_file
 from srgan_lit.model_files.generator_file import Ranged, load_generator
 from srgan_lit.networks import architectures, initialisation
-from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training import dashboards, parts, trainer_options
 from srgan_lit.training.callbacks.cuda_graph_steps import CUDAGraphSteps
@@ -52,7 +51,7 @@ def generator(config: TrainConfig) -> Generator:
     grows = config.init_from is not None and model.start == "grown"
     network = parts.generator(replace(model, start="random") if grows else model)
     if config.init_from is not None:
-        loaded = load_generator(config.init_from, network=network if model.name == architectures.OWN else None)
+        loaded = load_generator(config.init_from, network=network if model.name == OWN else None)
         if isinstance(loaded, Ranged):
             raise UsageError(f"init_from={config.init_from}: its ranges are not [0, 1]; it cannot be trained on")
         kind, loaded_kind = architectures.name_of(network), architectures.name_of(loaded)
@@ -72,7 +71,7 @@ def generator(config: TrainConfig) -> Generator:
 
 def saved_generator(config: TrainConfig, path: Path) -> Generator | Ranged:
     """The generator of a file that the training of ``config`` wrote, of a class of the user's own too."""
-    own = config.model.name == architectures.OWN
+    own = config.model.name == OWN
     return load_generator(path, network=parts.generator(config.model) if own else None)
 
 
@@ -105,7 +104,7 @@ def module(config: TrainConfig) -> SRGANModule:
 
 def shapes(config: TrainConfig) -> dict[str, torch.Size]:
     """Of the tensors that a checkpoint of this training has, by name."""
-    own = config.model.name == architectures.OWN  # which need not know how to be made without values
+    own = OWN in (config.model.name, config.discriminator.name)  # which need not know how to be made without values
     with contextlib.nullcontext() if own else torch.device("meta"):
         module = _unread(replace(config, init_from=None, init_discriminator_from=None))
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
@@ -116,8 +115,7 @@ def _unread(config: TrainConfig) -> SRGANModule:
     phase, discriminator = config.phase, None
     network = generator(config)  # first, so that the seed gives the same one whatever phases follow
     if phase.adversarial:
-        judge = Discriminator(crop=config.data.crop, normalisation=config.discriminator.normalisation)
-        discriminator = judge.to(memory_format=torch.channels_last)
+        discriminator = parts.discriminator(config).to(memory_format=torch.channels_last)
         if config.init_discriminator_from is not None:
             discriminator_file.load_into(discriminator, config.init_discriminator_from)
     return SRGANModule(
@@ -225,7 +223,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     strategy: Any = where.strategy
     if strategy == "auto" and where.devices * where.num_nodes > 1:
         # A network of one's own may have weights that do not take part.
-        strategy = NetworksApart(find_unused_parameters=config.model.name == architectures.OWN)
+        strategy = NetworksApart(find_unused_parameters=OWN in (config.model.name, config.discriminator.name))
     trainer_options.set_tf32(where)
     made = L.Trainer(
         accelerator=where.accelerator,

@@ -21,13 +21,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srgan_lit.common import freed_memory
 from srgan_lit.common.errors import UsageError
-from srgan_lit.config.schema import ModelConfig, OptimizationConfig, PerceptualConfig, PhaseConfig
+from srgan_lit.config.schema import (
+    DiscriminatorConfig,
+    ModelConfig,
+    OptimizationConfig,
+    PerceptualConfig,
+    PhaseConfig,
+)
 from srgan_lit.evaluation.feature_distance import FeatureDistance
 from srgan_lit.losses import adversarial, gradient_penalty, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.losses.terms import Own, Update, weighted
-from srgan_lit.networks import architectures
-from srgan_lit.networks.discriminator import Discriminator, unrecorded
+from srgan_lit.networks import architectures, discriminators
+from srgan_lit.networks.discriminator import unrecorded
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training import float16_scalers, recipe, recorded_iterations, schedules, updates
 from srgan_lit.training.feature_loss import LPIPS, FeatureLoss
@@ -54,10 +60,11 @@ class SRGANModule(L.LightningModule):
     Args:
         blocks, features, scale: of a new generator: residual blocks, channels, and times larger (2, 4 or 8).
         crop: side in pixels of the HR crops that a new discriminator judges.
-        normalisation: of a new discriminator, ``batch`` or ``spectral``.
+        normalisation: of a new discriminator of the paper's kind, ``batch`` or ``spectral``.
         generator: in place of a new one, or the settings of another kind (``ModelConfig``); takes ``lr`` (B, 3, h, w)
             in [0, 1]. One of a class that this package does not have is given to ``load_from_checkpoint`` again.
-        discriminator: in place of a new one; there is none where there is no adversarial phase.
+        discriminator: in place of a new one, or the settings of another kind (``DiscriminatorConfig``); there is none
+            where there is no adversarial phase. One of a class of your own is given to ``load_from_checkpoint`` again.
         perceptual: the feature loss, or the settings of one (``PerceptualConfig``), whose weights are read or
             downloaded when they are first needed. They are fixed and stay out of checkpoints and of DDP.
         phase: the phases that run, their iterations, learning rates and loss weights: a ``PhaseConfig``, or the values
@@ -91,7 +98,7 @@ class SRGANModule(L.LightningModule):
         crop: int = 96,
         normalisation: Literal["batch", "spectral"] = "batch",
         generator: Generator | ModelConfig | Mapping[str, Any] | None = None,
-        discriminator: Discriminator | None = None,
+        discriminator: nn.Module | DiscriminatorConfig | Mapping[str, Any] | None = None,
         perceptual: PerceptualLoss | PerceptualConfig | Mapping[str, Any] | None = None,
         phase: PhaseConfig | Mapping[str, Any] | None = None,
         optimization: OptimizationConfig | Mapping[str, Any] | None = None,
@@ -107,11 +114,12 @@ class SRGANModule(L.LightningModule):
             shape = {"blocks": blocks, "features": features, "scale": scale} if generator is None else generator
             network = architectures.build(recipe.settings(ModelConfig, shape))
             generator = cast(Generator, network.to(memory_format=torch.channels_last))
-        if discriminator is None and self.plan.adversarial:
-            discriminator = Discriminator(crop=crop, normalisation=normalisation)
-            discriminator = discriminator.to(memory_format=torch.channels_last)
+        if not isinstance(discriminator, nn.Module) and self.plan.adversarial:
+            values = {"normalisation": normalisation} if discriminator is None else discriminator
+            judge = discriminators.build(recipe.settings(DiscriminatorConfig, values), crop=crop)
+            discriminator = judge.to(memory_format=torch.channels_last)
         self.generator = generator
-        self.discriminator = discriminator
+        self.discriminator = discriminator if isinstance(discriminator, nn.Module) else None
         self.ema: AveragedModel | None = None
         if self.optimization.ema:
             average = get_ema_multi_avg_fn(self.optimization.ema)
@@ -126,8 +134,8 @@ class SRGANModule(L.LightningModule):
         self.save_hyperparameters(
             {
                 **recipe.shape(generator),
-                "crop": getattr(discriminator, "crop", crop),
-                "normalisation": getattr(discriminator, "normalisation", normalisation),
+                "crop": getattr(self.discriminator, "crop", crop),
+                **recipe.judge(self.discriminator),
                 "lpips": lpips,
                 "perceptual": self._feature_loss.settings,
                 "phase": dataclasses.asdict(self.plan),
@@ -590,6 +598,7 @@ class SRGANModule(L.LightningModule):
         self.average_statistics()  # in place, so that the weights already gathered have them
         checkpoint["generator_network"] = architectures.name_of(self.generator)
         checkpoint["generator_architecture"] = architectures.shape_of(self.generator)
+        checkpoint["discriminator_network"] = self.discriminator and discriminators.name_of(self.discriminator)
         checkpoint["skipped"] = self.skipped
         checkpoint["r1"] = self._r1
 

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from torch import device, nn
+
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config import own_parts
-from srgan_lit.config.schema import ModelConfig, PhaseConfig, TrainConfig
+from srgan_lit.config.schema import OWN, ModelConfig, PhaseConfig, TrainConfig
 from srgan_lit.losses import adversarial, terms
-from srgan_lit.networks import architectures
+from srgan_lit.networks import architectures, discriminators
 from srgan_lit.networks.srresnet import Generator
 
 if TYPE_CHECKING:
@@ -21,8 +23,18 @@ def generator(config: ModelConfig) -> Generator:
     Raises:
         UsageError: it cannot be made.
     """
-    make = architectures.build_own if config.name == architectures.OWN else architectures.build
+    make = architectures.build_own if config.name == OWN else architectures.build
     return cast(Generator, make(config))
+
+
+def discriminator(config: TrainConfig) -> nn.Module:
+    """A new discriminator for the crops of ``config``, of the table or of the user's own.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    make = discriminators.build_own if config.discriminator.name == OWN else discriminators.build
+    return make(config.discriminator, crop=config.data.crop)
 
 
 def own_terms(phase: PhaseConfig) -> dict[str, terms.Own]:
@@ -78,7 +90,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
     Raises:
         UsageError: says which.
     """
-    if config.model.name == architectures.OWN:
+    if config.model.name == OWN:
         architectures.build_own(config.model)
     else:
         takes = architectures.architecture(config.model).arguments
@@ -88,6 +100,8 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
     if config.phase.adversarial:
         adversarial.game(config.phase.adversarial.loss, smoothing=config.phase.adversarial.label_smoothing)
         own_terms(config.phase)
+        with device("cpu" if config.discriminator.name == OWN else "meta"):  # of ours the shapes alone
+            discriminator(config)
     own_callbacks(config)
     if config.logger.extra:  # not made here: some reach for their service at once
         from lightning.pytorch.loggers import Logger

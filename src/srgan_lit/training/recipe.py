@@ -8,7 +8,7 @@ from torch import nn
 
 from srgan_lit.config.schema import AdversarialConfig, PhaseConfig, PretrainConfig
 from srgan_lit.config.shipped import term_weights
-from srgan_lit.networks import architectures
+from srgan_lit.networks import architectures, discriminators
 
 Settings = TypeVar("Settings")
 
@@ -50,6 +50,13 @@ def plan(given: PhaseConfig | Mapping[str, Any] | None, own_terms: Iterable[str]
     both = pretrain is not None and adversarial is not None
     name = "full" if both else "pretrain" if adversarial is None else "adversarial"
     return settings(PhaseConfig, {"name": name, **phases})
+
+
+def judge(discriminator: nn.Module | None) -> dict[str, Any]:
+    """What ``SRGANModule`` builds such a discriminator from again, as plain values; nothing of a class not ours."""
+    if discriminator is None or (name := discriminators.name_of(discriminator)) not in discriminators.DISCRIMINATORS:
+        return {}
+    return {"discriminator": {"name": name, **discriminators.shape_of(discriminator)}}
 
 
 def shape(generator: nn.Module) -> dict[str, Any]:
