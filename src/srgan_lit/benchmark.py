@@ -54,6 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--blocks", type=whole_number, metavar="N", help="of the generator (default: 16, or 5 with --quick)"
     )
     parser.add_argument(
+        "--upsampling",
+        choices=("pixelshuffle", "nearest"),
+        default="pixelshuffle",
+        help="of the generator: the paper's, or repeated pixels and convolutions",
+    )
+    parser.add_argument(
         "--precision",
         choices=("32-true", "bf16-mixed"),
         default="32-true",
@@ -105,7 +111,15 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
     if blocks < 1:
         raise UsageError(f"--blocks {blocks}: must be at least 1")
     side, tile = (96, 48) if arguments.quick else (192, 96)
-    return Settings(device=device, blocks=blocks, batch=batch, side=side, tile=tile, precision=arguments.precision)
+    return Settings(
+        device=device,
+        blocks=blocks,
+        batch=batch,
+        side=side,
+        tile=tile,
+        precision=arguments.precision,
+        upsampling=arguments.upsampling,
+    )
 
 
 def _free_bytes(device: "torch.device") -> int:
@@ -144,8 +158,9 @@ def command(arguments: argparse.Namespace) -> int:
     for option, given in (("batch", arguments.batch), ("precision", arguments.precision)):
         if given not in (None, "32-true") and not {"pretrain", "adversarial"} & set(chosen):
             raise UsageError(f"--{option} {given} has no effect without pretrain or adversarial; leave it out")
-    if arguments.blocks is not None and list(chosen) == ["loader"]:
-        raise UsageError(f"--blocks {arguments.blocks} has no effect on the loader; leave it out")
+    for option, given in (("blocks", arguments.blocks), ("upsampling", arguments.upsampling)):
+        if given not in (None, "pixelshuffle") and list(chosen) == ["loader"]:
+            raise UsageError(f"--{option} {given} has no effect on the loader; leave it out")
     import torch
 
     settings = _settings(arguments)
@@ -189,7 +204,8 @@ def _measure(arguments: argparse.Namespace, chosen: Sequence[str], settings: "Se
     out = [
         f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, "
         f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}, torch {machine['torch']}; "
-        f"{'freed memory kept; ' * arguments.keep_memory}B = {settings.blocks}, batches of {settings.batch}, "
+        f"{'freed memory kept; ' * arguments.keep_memory}B = {settings.blocks}, "
+        f"{'upsampling nearest, ' * (settings.upsampling == 'nearest')}batches of {settings.batch}, "
         f"{settings.precision}; medians of {rounds} rounds [least, most]",
         *(f"matrix product, {name}: {spread(r, times=1e-9)} G multiply-adds/s" for name, r in rates.items()),
         "",

@@ -66,8 +66,25 @@ class Form:
         return computed if not self.uint8 else "uint8" if not self.float16 else f"uint8, {computed}"
 
 
-def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: str) -> None:
+def _inner(generator: "Generator | Ranged") -> "Generator":
+    from srgan_lit.model_files.generator_file import Ranged
+
+    return generator.generator if isinstance(generator, Ranged) else generator
+
+
+def _plain(generator: "Generator | Ranged") -> "Generator | Ranged":
+    """A copy whose convolutions have the weights that they use: exporters write down every operation."""
     import copy
+
+    from srgan_lit.networks import srresnet
+
+    copied = copy.deepcopy(generator)
+    if isinstance(_inner(copied), srresnet.Generator):
+        srresnet.with_plain_convolutions_(_inner(copied))
+    return copied
+
+
+def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: str) -> None:
     import json
 
     import torch
@@ -79,7 +96,6 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
     except ImportError as error:
         raise SRGANError(f"{error.name} is not installed: pip install 'srgan_lit[onnx]'") from error
 
-    from srgan_lit.model_files.generator_file import Ranged
     from srgan_lit.networks import architectures
 
     class Pixels(torch.nn.Module):
@@ -93,9 +109,8 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
             sr = self.generator(lr.to(self.dtype) / 255)  # float again: float16 has no half of the highest levels
             return (sr.float().clamp(0, 1) * 255).round().to(torch.uint8)
 
-    inner = generator.generator if isinstance(generator, Ranged) else generator
     dtype = torch.float16 if form.float16 else torch.float32
-    network: torch.nn.Module = copy.deepcopy(generator).to(dtype)
+    network = _plain(generator).to(dtype)
     example = torch.rand(2, 3, 20, 24)
     torch.onnx.export(
         Pixels(network, dtype) if form.uint8 else network,
@@ -120,8 +135,8 @@ def _write_onnx(generator: "Generator | Ranged", path: Path, form: Form, model: 
         "layout": "NCHW, RGB",
         "range": "uint8, 0 to 255" if form.uint8 else "[0, 1]; sr may overshoot: clamp it",
         "computes_in": "float16" if form.float16 else "float32",
-        "network": architectures.name_of(inner),
-        "architecture": json.dumps(architectures.shape_of(inner)),
+        "network": architectures.name_of(_inner(generator)),
+        "architecture": json.dumps(architectures.shape_of(_inner(generator))),
     }
     onnx.helper.set_model_props(written, about)
     path.write_bytes(written.SerializeToString())
@@ -149,7 +164,7 @@ def _write_pt2(generator: "Generator | Ranged", path: Path, form: Form, model: s
     # Not Dim.AUTO: it would specialise silently where this raises.
     batch, height, width = torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width")
     program = torch.export.export(
-        generator, (torch.rand(2, 3, 20, 24),), dynamic_shapes=({0: batch, 2: height, 3: width},)
+        _plain(generator), (torch.rand(2, 3, 20, 24),), dynamic_shapes=({0: batch, 2: height, 3: width},)
     )
     torch.export.save(program, path)
 

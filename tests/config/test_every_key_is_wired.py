@@ -72,6 +72,7 @@ STEPS = {
     "model.blocks": (PRETRAIN, ("model.blocks=2",), 1, LOSS, set()),
     "model.features": (PRETRAIN, ("model.features=16",), 1, LOSS, set()),
     "model.scale": (PRETRAIN, ("model.scale=2",), 1, LOSS, set()),
+    "model.upsampling": (PRETRAIN, ("model.upsampling=nearest",), 1, LOSS, set()),
     "model.start": (PRETRAIN, ("model.start=icnr",), 1, LOSS, set()),
     "model.network": (PRETRAIN, ("+model.network.tail_kernel=3",), 1, LOSS, set()),
     "phase.pretrain.loss": (PRETRAIN, ("phase.pretrain.loss=mse",), 1, {*LOSS, "train/mse"}, set()),

@@ -22,7 +22,7 @@ from srgan_lit.losses import adversarial, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.networks.prelu import PReLU
-from srgan_lit.networks.srresnet import Generator, UpsampleStage
+from srgan_lit.networks.srresnet import Generator, RepeatedConv, UpsampleStage
 from srgan_lit.pictures import bicubic, tensors
 from srgan_lit.pictures.rgb8 import read_picture
 from srgan_lit.upscaling import tiling
@@ -34,7 +34,10 @@ def forward(generator: Generator, lr: Tensor) -> Tensor:
     x = skip + generator.trunk_norm(generator.trunk_conv(generator.trunk(skip)))
     for stage in generator.upsample:
         assert isinstance(stage, UpsampleStage)
-        x = stage.act(stage.shuffle(stage.conv(x)))
+        if isinstance(conv := stage.conv, RepeatedConv):
+            x = stage.act(F.conv2d(F.interpolate(x, scale_factor=2), conv.weight, conv.bias, padding=1))
+        else:
+            x = stage.act(stage.shuffle(conv(x)))
     tail = generator.tail
     return F.conv2d(x, tail.weight, tail.bias, padding=tail.padding)
 

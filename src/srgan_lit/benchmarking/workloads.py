@@ -53,6 +53,7 @@ class Settings:
     tile: int
     pictures: int = 200  # files of the loader's data set
     precision: str = "32-true"  # of training steps, or bf16-mixed
+    upsampling: str = "pixelshuffle"  # of the generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +192,13 @@ def _peak(step: Callable[[], None], device: torch.device, others: Iterable[nn.Mo
     return {"peak_bytes": torch.cuda.max_memory_allocated(device) - held}
 
 
+def _generator(settings: Settings) -> Generator:
+    return Generator(blocks=settings.blocks, scale=SCALE, upsampling=settings.upsampling).to(settings.device)
+
+
 def pretraining(settings: Settings) -> tuple[Steps, Opponents]:
     """Every way to pretrain, from the same weights."""
-    generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = _generator(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
     ours = Steps(generator=generator, phase=phase).prepare(settings.device)
     return ours, {way: kind(generator) for way, kind in _TRAININGS.items()}
@@ -203,7 +208,7 @@ def adversarial_training(settings: Settings) -> tuple[Steps, Opponents]:
     """Every way to train adversarially, from the same weights. VGG's are random: the arithmetic is the same."""
     generator, discriminator = (
         network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for network in (Generator(blocks=settings.blocks, scale=SCALE), Discriminator(crop=CROP))
+        for network in (_generator(settings), Discriminator(crop=CROP))
     )
     perceptual = PerceptualLoss(vgg_features(weights="random")).to(settings.device)
     phase = PhaseConfig(
@@ -231,7 +236,7 @@ def adversarial(settings: Settings) -> Iterator[Workload]:
 
 def inference(settings: Settings) -> Iterator[Workload]:
     """A picture enlarged at once, and in tiles; 8-bit pixels in and out."""
-    generator = Generator(blocks=settings.blocks, scale=SCALE).to(settings.device).eval()
+    generator = _generator(settings).eval()
     enlarger = engine.Enlarger(generator, device=settings.device)
     photo = read_picture(sets.SAMPLE / "test" / "astronaut.png").pixels
     pixels = photo[: settings.side, : settings.side]

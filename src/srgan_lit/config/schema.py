@@ -49,6 +49,7 @@ class ModelConfig:
     blocks: Count = 16
     features: Count = 64
     scale: Literal[2, 4, 8] = 4
+    upsampling: Literal["pixelshuffle", "nearest"] = "pixelshuffle"
     start: Literal["random", "icnr", "interpolation", "grown"] = "random"
     network: dict[str, Any] = Field(default_factory=dict)
 

@@ -212,7 +212,9 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
     generator.load_state_dict(tensors, assign=True)
 
 
-def _build(network: object, architecture: dict[str, int], tensors: Mapping[str, Tensor], *, source: str) -> Generator:
+def _build(
+    network: object, architecture: dict[str, int | str], tensors: Mapping[str, Tensor], *, source: str
+) -> Generator:
     """A generator of the table, without values. What a file names and the table lacks is never imported.
 
     Raises:
@@ -226,10 +228,12 @@ def _build(network: object, architecture: dict[str, int], tensors: Mapping[str, 
             "in Python and pass it, load_generator(path, network=…)"
         )
     try:
-        if any(type(value) is not int or not 0 < value <= 4096 for value in architecture.values()):
-            raise ValueError("its values must be whole numbers from 1 to 4096")
-        if "blocks" in architecture:  # more of them than tensors are never filled: the first that is missing is named
-            architecture = architecture | {"blocks": min(architecture["blocks"], len(tensors) + 1)}
+        for value in architecture.values():
+            if not (0 < value <= 4096 if type(value) is int else isinstance(value, str) and len(value) < 32):
+                raise ValueError("its values must be whole numbers from 1 to 4096, or short names")
+        blocks = architecture.get("blocks")
+        if isinstance(blocks, int):  # more of them than tensors are never filled: the first that is missing is named
+            architecture = architecture | {"blocks": min(blocks, len(tensors) + 1)}
         with torch.device("meta"):  # shapes without values: they are loaded next
             return cast(Generator, row.network(**architecture))
     except (TypeError, ValueError, AttributeError) as error:

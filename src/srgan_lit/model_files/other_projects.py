@@ -264,6 +264,8 @@ def _generator(
         raise SRGANError(f"{source} it has {blocks} blocks and {stages} upsampling stages")
     features = state["head.0.weight"].shape[0]
     slopes = [tensor for name, tensor in state.items() if name == "head.1.weight" or name.endswith(".act.weight")]
+    # This package's own, from its export: a convolution behind repeated pixels keeps the number of channels.
+    repeats = "upsample.0.conv.weight" in state and state["upsample.0.conv.weight"].shape[:1] == (features,)
     width = max([1, *(tensor.numel() for tensor in slopes)])
     try:
         with torch.device("meta"):  # shapes alone, until the file's tensors are known to have them
@@ -273,6 +275,7 @@ def _generator(
                 scale=2**stages,
                 tail_kernel=state["tail.weight"].shape[-1],
                 prelu_width=width,
+                upsampling="nearest" if repeats else "pixelshuffle",
             ).eval()
     except ValueError as error:
         raise SRGANError(f"{source} {error}") from error

@@ -82,13 +82,16 @@ def build(config: ModelConfig) -> nn.Module:
     if config.name == OWN:
         raise UsageError("a generator of a class of your own is given as the network itself: generator=…")
     row = architecture(config)
-    values = {"blocks": config.blocks, "features": config.features, "scale": config.scale}
+    values = {key: getattr(config, key) for key in ("blocks", "features", "scale", "upsampling")}
     try:
         network = row.network(**{key: values[key] for key in values if key in row.arguments} | config.network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"model: {config.name} cannot be built ({error})") from error
     if config.start != "random":
-        row.starts[config.start](network)
+        try:
+            row.starts[config.start](network)
+        except ValueError as error:
+            raise UsageError(f"model.start={config.start} cannot be: {error}") from error
     return network
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from srgan_lit.networks.srresnet import Generator, ResidualBlock, UpsampleStage
+from srgan_lit.networks.srresnet import Generator, RepeatedConv, ResidualBlock, UpsampleStage
 from srgan_lit.pictures import bicubic
 
 
@@ -14,7 +15,12 @@ def icnr_(generator: Generator) -> None:
 
     The four filters that make one output channel's 2x2 cell start equal, which removes the checkerboard
     of a random start. Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution".
+
+    Raises:
+        ValueError: the generator repeats pixels, whatever its weights.
     """
+    if generator.upsampling != "pixelshuffle":
+        raise ValueError("it is for model.upsampling=pixelshuffle, and nearest repeats pixels anyway")
     for stage in generator.upsample:
         assert isinstance(stage, UpsampleStage)
         assert stage.conv.bias is not None
@@ -26,22 +32,25 @@ def icnr_(generator: Generator) -> None:
 def interpolation_(generator: Generator) -> None:
     """Make the whole generator start as an interpolation, so that it learns what interpolation lacks.
 
-    Three channels carry the colours through, each repeated by the PixelShuffle stages, and the last convolution smooths
+    Three channels carry the colours through, each repeated by the upsampling stages, and the last convolution smooths
     them: by the filter that, behind the repetition, is nearest to bicubic interpolation. The residual blocks start
-    switched off (the scale of the last BatchNorm is 0); the other channels are those of ``icnr_``, and wait for the
-    last convolution to take them up. A picture has no negative colours, which PReLU would change.
+    switched off (the scale of the last BatchNorm is 0); the other channels are those of ``icnr_``, or random where
+    pixels are repeated anyway, and wait for the last convolution to take them up. A picture has no negative colours,
+    which PReLU would change.
 
     Raises:
         ValueError: the generator has fewer than three channels.
     """
     if generator.features < 3:
         raise ValueError(f"three channels carry the colours; the generator has {generator.features}")
-    icnr_(generator)
+    shuffles = generator.upsampling == "pixelshuffle"
+    if shuffles:
+        icnr_(generator)
     head, tail, colours = generator.head[0], generator.tail, range(3)
     assert isinstance(head, torch.nn.Conv2d)
     for stage in generator.upsample:
         assert isinstance(stage, UpsampleStage)
-        _pass_through(stage.conv, repeats=4)
+        _pass_through(stage.conv, repeats=4 if shuffles else 1)
     _pass_through(head, repeats=1)
     torch.nn.init.zeros_(generator.trunk_norm.weight)
     torch.nn.init.zeros_(generator.trunk_norm.bias)
@@ -55,17 +64,23 @@ def interpolation_(generator: Generator) -> None:
 
 @torch.no_grad()
 def grow_(generator: Generator, smaller: Generator) -> None:
-    """Make ``generator`` compute what ``smaller`` does, which has fewer residual blocks and is like it otherwise.
+    """Make ``generator`` compute what ``smaller`` does, which has no more residual blocks and is like it otherwise.
 
     The blocks of ``smaller`` are spread evenly among those of ``generator``, whose others begin switched off (the scale
-    of their last BatchNorm is 0) and are random otherwise.
+    of their last BatchNorm is 0) and are random otherwise. Its upsampling may be another: one that repeats pixels
+    begins as near as it can come to one that shuffles them, by least squares over the weights.
 
     Raises:
-        ValueError: ``smaller`` has as many blocks, or another shape.
+        ValueError: ``smaller`` has more blocks, or another shape.
     """
-    if smaller.blocks >= generator.blocks:
+    if smaller.blocks > generator.blocks:
         raise ValueError(f"a generator of {smaller.blocks} blocks cannot grow to {generator.blocks}")
     rest = {name: value for name, value in smaller.state_dict().items() if not name.startswith("trunk.")}
+    if smaller.upsampling != generator.upsampling:
+        for number, stage in enumerate(smaller.upsample):
+            assert isinstance(stage, UpsampleStage)
+            found = stage.conv.of_phases() if isinstance(stage.conv, RepeatedConv) else _repeated(stage.conv)
+            rest[f"upsample.{number}.conv.weight"], rest[f"upsample.{number}.conv.bias"] = found
     try:
         generator.load_state_dict(rest, strict=False)
     except RuntimeError as error:
@@ -76,6 +91,18 @@ def grow_(generator: Generator, smaller: Generator) -> None:
         torch.nn.init.zeros_(block.norm2.weight)
         if place in places:
             block.load_state_dict(smaller.trunk[places.index(place)].state_dict())
+
+
+def _repeated(conv: torch.nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight (C, C, 3, 3) and bias (C,) of the ``RepeatedConv`` whose filters of the phases are nearest to those."""
+    assert conv.bias is not None
+    # Each direction by itself is a matrix from three taps to three in each of two phases, as in ``of_phases``.
+    phases = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    back = torch.linalg.pinv(phases)  # (3, 6)
+    outputs, inputs = conv.out_channels // 4, conv.in_channels
+    weight = conv.weight.double().view(outputs, 2, 2, inputs, 3, 3).permute(0, 3, 1, 4, 2, 5)  # (C, C, 2, 3, 2, 3)
+    nearest = back @ weight.reshape(outputs, inputs, 6, 6) @ back.T
+    return nearest.to(conv.weight), conv.bias.view(outputs, 4).mean(dim=1)
 
 
 def _pass_through(conv: torch.nn.Conv2d, *, repeats: int) -> None:

@@ -57,9 +57,10 @@ def generator(config: TrainConfig) -> Generator:
         kind, loaded_kind = architectures.name_of(network), architectures.name_of(loaded)
         if kind != loaded_kind:
             raise UsageError(f"init_from={config.init_from} is a {loaded_kind}, and model.name is {kind}")
-        shape = architectures.shape_of(network)
-        differing = {key: value for key, value in architectures.shape_of(loaded).items() if value != shape[key]}
-        if grows and isinstance(loaded, Generator) and differing.keys() == {"blocks"} and loaded.blocks < model.blocks:
+        shape, loaded_shape = ({"upsampling": "pixelshuffle", **architectures.shape_of(it)} for it in (network, loaded))
+        differing = {key: value for key, value in loaded_shape.items() if value != shape.get(key)}
+        growth = differing.keys() <= {"blocks", "upsampling"} and differing
+        if grows and growth and isinstance(loaded, Generator) and loaded.blocks <= model.blocks:
             initialisation.grow_(network, loaded)
             return network.to(memory_format=torch.channels_last)
         if differing:

@@ -94,7 +94,7 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         architectures.build_own(config.model)
     else:
         takes = architectures.architecture(config.model).arguments
-        for key in ("blocks", "features"):
+        for key in ("blocks", "features", "upsampling"):
             if key not in takes and f"model.{key}" in set_by_user:
                 raise UsageError(f"model.{key} has no effect: {config.model.name} has no such argument; leave it out")
     if config.phase.adversarial:

@@ -1,6 +1,7 @@
 """A generator rearranged to run faster, computing the same to rounding. For inference only.
 
 Against ``Generator`` in ``eval()`` mode: every BatchNorm is folded into its convolution; PReLUs work in place;
+pixels are not repeated before a convolution, but shuffled behind one that gives the same;
 the last PixelShuffle moves behind the last convolution, which then has 12 output channels at half the
 resolution instead of 3 at the full one (processors compute in groups of 8 or 16); and what follows the trunk
 runs in small tiles, because its tensors are many times larger than the trunk's.
@@ -14,7 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan_lit.model_files.generator_file import Ranged
-from srgan_lit.networks.srresnet import Generator, ResidualBlock, UpsampleStage, before_the_shuffle, fold_batchnorm_
+from srgan_lit.networks.srresnet import (
+    Generator,
+    ResidualBlock,
+    UpsampleStage,
+    before_the_shuffle,
+    fold_batchnorm_,
+    with_plain_convolutions_,
+)
 from srgan_lit.upscaling import tiling
 
 _INNER_TILE = 192  # trunk pixels a side: about 200 MB of tensors after it with 64 features
@@ -45,7 +53,7 @@ class FastGenerator(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        generator = fold_batchnorm_(copy.deepcopy(generator).eval())
+        generator = with_plain_convolutions_(fold_batchnorm_(copy.deepcopy(generator).eval()))
         self.scale, self.receptive_radius = generator.scale, generator.receptive_radius
         self.head, self.trunk, self.trunk_conv = generator.head, generator.trunk, generator.trunk_conv
         self.head[1] = _in_place(self.head[1])
