@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
+from helpers.configurations import once
 from helpers.tiny_runs import TINY, rows
 from srgan_lit.config import misspellings
 from srgan_lit.config.composition import CONF, configuration
@@ -157,7 +158,6 @@ def test_another_value_changes_what_it_should_and_nothing_else(key, curve, tmp_p
         other = vgg_features(backbone="vgg16", layer=None, weights="random").features.state_dict()
         save_file({n: 2 * v.contiguous() for n, v in other.items()}, tmp_path / "vgg.safetensors")
         changed = (f"perceptual.weights={tmp_path / 'vgg.safetensors'}",)
-    # The last of two overrides of one key counts, but Hydra takes each once.
     before, after = curve(once(common)), curve(once((*common, *changed)))
     for step in range(1, iteration):
         assert before[step] == after[step], "the same until then"
@@ -165,10 +165,6 @@ def test_another_value_changes_what_it_should_and_nothing_else(key, curve, tmp_p
     different = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
     assert differ <= different, "what it should change"
     assert different <= differ | may_differ, "nothing else"
-
-
-def once(overrides):
-    return tuple({override.partition("=")[0]: override for override in overrides}.values())
 
 
 # ---------------------------------------------------------------------- what no curve shows

@@ -198,7 +198,7 @@ def _generator(settings: Settings) -> Generator:
 
 def pretraining(settings: Settings) -> tuple[Steps, Opponents]:
     """Every way to pretrain, from the same weights."""
-    generator = _generator(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = _generator(settings).to(memory_format=torch.channels_last)
     phase = PhaseConfig(name="pretrain", pretrain=PretrainConfig(iterations=1))
     ours = Steps(generator=generator, phase=phase).prepare(settings.device)
     return ours, {way: kind(generator) for way, kind in _TRAININGS.items()}

@@ -235,9 +235,9 @@ def with_plain_convolutions_(generator: Generator) -> Generator:
     for stage in generator.upsample:
         assert isinstance(stage, UpsampleStage)
         if isinstance(stage.conv, RepeatedConv):
-            weight, bias = (each.detach() for each in stage.conv.of_phases())
-            stage.conv = Conv3x3(weight.shape[1], weight.shape[0]).requires_grad_(stage.conv.weight.requires_grad)
-            stage.conv.weight.data, stage.conv.bias.data = weight, bias
+            weight, bias = (nn.Parameter(each.detach(), each.requires_grad) for each in stage.conv.of_phases())
+            stage.conv = Conv3x3(weight.shape[1], weight.shape[0])
+            stage.conv.weight, stage.conv.bias = weight, bias
     return generator
 
 
