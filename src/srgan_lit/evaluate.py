@@ -55,8 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=["bicubic"],
         metavar="KIND",
-        help="score every data set once for each way to make LR, the same in every run: jpeg, blur_noise, real, "
-        "everyday (as training degrades) or bicubic, which takes files of LR where there are any (default: bicubic)",
+        help="score every data set once for each way to make LR, the same in every run: any of data.degradation, such "
+        "as everyday, mixed, blur_jpeg50, noise_jpeg70, jpeg30, jpeg60 and jpeg85, or bicubic, which takes files of LR "
+        "where there are any (default: bicubic)",
     )
     parser.add_argument(
         "--held-out",

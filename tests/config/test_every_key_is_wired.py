@@ -70,6 +70,8 @@ STEPS = {
     "data.crop": (PRETRAIN, ("data.crop=48",), 1, LOSS, set()),
     "data.augment": (PRETRAIN, ("data.augment=false",), 1, LOSS, set()),
     "data.degradation": (PRETRAIN, ("data.degradation=jpeg",), 1, LOSS, set()),
+    "data.reuse": ((*PRETRAIN, "data.degradation=jpeg"), ("data.reuse=2",), 1, LOSS, set()),
+    "data.sharpen": (PRETRAIN, ("data.sharpen=0.5",), 1, LOSS, set()),
     "model.blocks": (PRETRAIN, ("model.blocks=2",), 1, LOSS, set()),
     "model.features": (PRETRAIN, ("model.features=16",), 1, LOSS, set()),
     "model.scale": (PRETRAIN, ("model.scale=2",), 1, LOSS, set()),
@@ -106,6 +108,13 @@ STEPS = {
     "phase.weights.perceptual": (GAME, ("phase.weights.perceptual=3",), 1, TOTAL, set()),
     "phase.weights.adversarial": (GAME, ("phase.weights.adversarial=0.5",), 1, TOTAL, set()),
     "phase.weights.grid": (GAME, ("phase.weights.grid=50",), 1, TOTAL, {"train/grid"}),
+    "phase.weights.l1": (GAME, ("phase.weights.l1=1",), 1, TOTAL, {"train/l1"}),
+    "phase.weights.colour": (GAME, ("phase.weights.colour=50",), 1, TOTAL, {"train/colour"}),
+    "phase.weights.artefacts": (
+        (*GAME, "optimization.ema=0.5"), ("phase.weights.artefacts=50",), 1, TOTAL, {"train/artefacts"},
+    ),
+    "perceptual.before_activation": (GAME, ("perceptual.before_activation=true",), 1, FEATURES, set()),
+    "perceptual.distance": (GAME, ("perceptual.distance=l1",), 1, FEATURES, set()),
     "perceptual.backbone": (
         (*GAME, "perceptual.layer=null"), ("perceptual.backbone=vgg16",), 1, FEATURES, set(),
     ),

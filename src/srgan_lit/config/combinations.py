@@ -53,6 +53,13 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
         raise UsageError(
             f"optimization.accumulate={optimization.accumulate} must divide data.batch_size={data.batch_size}"
         )
+    if data.batch_size % data.reuse:
+        raise UsageError(f"data.reuse={data.reuse} must divide data.batch_size={data.batch_size}")
+    if data.reuse > 1 and data.degradation == "bicubic":
+        raise UsageError(
+            f"data.reuse={data.reuse} spares degrading, and data.degradation=bicubic is read from the cache; set "
+            "data.reuse=1"
+        )
     if optimization.batchnorm != "batch" and config.init_from is None:
         raise UsageError(
             f"optimization.batchnorm={optimization.batchnorm} keeps the statistics that a generator comes with, but "
@@ -66,9 +73,16 @@ def check(config: TrainConfig, *, set_by_user: Iterable[str] = ()) -> None:
             f"data.crop={data.crop}: discriminator=unet halves it three times and needs a multiple of 8; try "
             f"data.crop={-(-data.crop // 8) * 8}"
         )
-    if phase.weights and phase.weights.get("grid") and data.crop < 6 * config.model.scale:
+    for term, lr_px in (("grid", 6), ("colour", 8)):
+        if phase.weights and phase.weights.get(term) and data.crop < lr_px * config.model.scale:
+            raise UsageError(
+                f"phase.weights.{term} needs crops of {lr_px} LR pixels: set data.crop={lr_px * config.model.scale} or "
+                "more"
+            )
+    if phase.weights and phase.weights.get("artefacts") and not optimization.ema:
         raise UsageError(
-            f"phase.weights.grid needs crops of six LR pixels: set data.crop={6 * config.model.scale} or more"
+            "phase.weights.artefacts compares with the generator's moving average, and there is none: set "
+            "optimization.ema=0.999"
         )
     if phase.name == "adversarial" and config.init_from is None:
         raise UsageError(

@@ -73,6 +73,8 @@ class DataConfig:
     workers: Annotated[int, Field(ge=0)] = 0
     augment: bool = True
     degradation: str = "bicubic"  # one of data.degradations.DEGRADATIONS: checked there
+    reuse: Count = 1
+    sharpen: Annotated[float, Field(ge=0, le=1)] = 0.0
     validation_share: Share = 0.05
     use_ref: bool = False
     skip_bad: bool = False
@@ -128,6 +130,8 @@ class PerceptualConfig:
     backbone: str = "vgg19"
     layer: str | None = None
     layers: dict[str, Positive] | None = None
+    before_activation: bool = False
+    distance: Literal["mse", "l1"] = "mse"
     weights: FilePath = "imagenet"
 
     def __post_init__(self) -> None:

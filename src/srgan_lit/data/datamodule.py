@@ -19,8 +19,9 @@ from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import packed_cache, sets, splits
 from srgan_lit.data.batch_order import BatchSampler
 from srgan_lit.data.degradations import degraded_pair
+from srgan_lit.data.reuse import ReusingLoader
 from srgan_lit.data.samples import Batch, CropBatches, Lent, SameBatches, WholePairs
-from srgan_lit.pictures import tensors
+from srgan_lit.pictures import sharpening, tensors
 from srgan_lit.pictures.rgb8 import Pair
 
 _log = logging.getLogger(__name__)
@@ -240,11 +241,13 @@ class SRDataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=rank,
             world_size=world_size,
-            start=lambda: self.state_dict()["batches"],
+            reuse=self.config.reuse,
+            start=lambda: int(self.state_dict()["batches"]),
         )
         if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
             return DataLoader(SameBatches(dataset, sampler), batch_size=None)
-        return DataLoader(
+        kind = ReusingLoader if self.config.reuse > 1 else DataLoader
+        return kind(
             dataset,
             batch_size=None,  # a request of the sampler is a whole batch
             sampler=sampler,
@@ -285,8 +288,11 @@ class SRDataModule(lightning.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """uint8 to float in [0, 1], on the device."""
-        return {**batch, "lr": tensors.to_float(batch["lr"]), "hr": tensors.to_float(batch["hr"])}
+        """uint8 to float in [0, 1], on the device; of training the targets sharpened, as ``sharpen`` says."""
+        lr, hr = tensors.to_float(batch["lr"]), tensors.to_float(batch["hr"])
+        if self.config.sharpen and self.trainer is not None and self.trainer.training:
+            hr = sharpening.sharpened(hr, self.config.sharpen)
+        return {**batch, "lr": lr, "hr": hr}
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches training has consumed: Lightning's count, since loaders are ahead of it."""

@@ -3,10 +3,12 @@
 The order, the kinds and their ranges are those of the first-order model of Real-ESRGAN (Wang et al. 2021,
 "Training Real-World Blind Super-Resolution with Pure Synthetic Data", section 3.1 and table 2 of its code's
 settings), which is the classical y = JPEG((x * k)↓ + n). ``everyday`` is milder: each step happens to some pictures
-only, so that clean ones are learnt too, and some are saved twice, as in the second-order model there. Each kind is a
-row of ``DEGRADATIONS``. No torch.
+only, so that clean ones are learnt too, and some are saved twice, as in the second-order model there. The second-order
+model itself is in ``second_order``. What is named by its numbers is fixed, to score with. Each kind is a row of
+``DEGRADATIONS``. No torch until one of ``second_order`` is asked for.
 """
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable
@@ -35,6 +37,9 @@ EVERYDAY_QUALITY = (20, 95)  # of the JPEG
 TWICE_RESIZE = (0.7, 1.3)  # between the first JPEG and the second, of the LR's sides
 _MCU_PX = 16  # JPEG's largest unit
 
+# Of those with a number in their name, all of the bicubic LR.
+FIXED_BLUR, FIXED_NOISE, FIXED_QUALITIES = 0.8, 8.0, (30, 60, 85)  # standard deviations: LR pixels; of 255
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -51,6 +56,9 @@ class Part:
     box: tuple[int, int, int, int]
     lr: NDArray[np.uint8]
     scale: int
+
+
+Degradation = Callable[[Part, np.random.Generator], NDArray[np.uint8]]
 
 
 def degraded(part: Part, *, kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -91,14 +99,14 @@ def check(kind: str, option: str = "data.degradation=") -> None:
 
 def _shrunk(part: Part, rng: np.random.Generator, *, any_resize: bool) -> NDArray[np.uint8]:
     """Blur and resize the part with what surrounds it, so that the cut does not show at its border."""
-    pixels, above, before = _with_surroundings(part, _reach(part.scale))
+    pixels, above, before = with_surroundings(part, _reach(part.scale))
     small = _resized(blurred(pixels, blur_kernel(rng)), part.scale, int(rng.integers(3)) if any_resize else 0)
     return small[above : above + part.box[2], before : before + part.box[3]]
 
 
 def _everyday(part: Part, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur, resize, noise and JPEG, each to some pictures only; some are resized and saved once more."""
-    pixels, above, before = _with_surroundings(part, _reach(part.scale) + _MCU_PX)
+    pixels, above, before = with_surroundings(part, _reach(part.scale) + _MCU_PX)
     if rng.random() < BLURRED:
         pixels = blurred(pixels, blur_kernel(rng))
     small = _resized(pixels, part.scale, int(rng.integers(3)))
@@ -124,7 +132,7 @@ def _reach(scale: int) -> int:
     return -(-_REACH_PX // scale) + 2
 
 
-def _with_surroundings(part: Part, margin: int) -> tuple[NDArray[np.uint8], int, int]:
+def with_surroundings(part: Part, margin: int) -> tuple[NDArray[np.uint8], int, int]:
     """The part's HR with up to ``margin`` LR pixels on each side; how many those are above and before it."""
     (top, left, height, width), scale = part.box, part.scale
     above, before = min(margin, top), min(margin, left)
@@ -197,11 +205,41 @@ def _to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
+def _saved(part: Part, rng: np.random.Generator, *, quality: int) -> NDArray[np.uint8]:
+    return compressed(part.lr, quality)
+
+
+def _by_torch(name: str) -> Degradation:
+    """A function of ``second_order``, which is imported when it is first called."""
+
+    def degrade(part: Part, rng: np.random.Generator) -> NDArray[np.uint8]:
+        from srgan_lit.data import second_order
+
+        made: NDArray[np.uint8] = getattr(second_order, name)(part, rng)
+        return made
+
+    return degrade
+
+
+def _blurred_jpeg(part: Part, rng: np.random.Generator) -> NDArray[np.uint8]:
+    at = np.arange(-_REACH_PX, _REACH_PX + 1)
+    line = np.exp(-0.5 * (at / FIXED_BLUR) ** 2)
+    return compressed(blurred(part.lr, np.outer(line, line) / line.sum() ** 2), 50)
+
+
+def _noisy_jpeg(part: Part, rng: np.random.Generator) -> NDArray[np.uint8]:
+    return compressed(_to_uint8(part.lr + rng.normal(0, FIXED_NOISE, part.lr.shape)), 70)
+
+
 # By the name in ``data.degradation``.
-DEGRADATIONS: dict[str, Callable[[Part, np.random.Generator], NDArray[np.uint8]]] = {
+DEGRADATIONS: dict[str, Degradation] = {
     "bicubic": lambda part, rng: part.lr,
     "jpeg": lambda part, rng: _compressed_anyhow(part.lr, rng),
     "blur_noise": lambda part, rng: noisy(_shrunk(part, rng, any_resize=False), rng),
     "real": lambda part, rng: _compressed_anyhow(noisy(_shrunk(part, rng, any_resize=True), rng), rng),
     "everyday": _everyday,
+    **{name: _by_torch(name) for name in ("second_order", "mild", "mixed")},
+    "blur_jpeg50": _blurred_jpeg,
+    "noise_jpeg70": _noisy_jpeg,
+    **{f"jpeg{quality}": functools.partial(_saved, quality=quality) for quality in FIXED_QUALITIES},
 }

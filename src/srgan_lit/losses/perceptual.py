@@ -1,6 +1,7 @@
 """The feature loss (Ledig et al. 2017, section 2.2.1)."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,17 +11,21 @@ from srgan_lit.networks.vgg import VGGFeatures
 
 
 class PerceptualLoss(nn.Module):
-    """Mean squared distance of two images' VGG features. The graph reaches ``sr`` only.
+    """Mean squared (or absolute) distance of two images' VGG features. The graph reaches ``sr`` only.
 
     Args:
         features: VGG up to the layer whose features are compared; up to the deepest of ``layers``.
         layers: a weight for each of several layers, by name (``3_4``): their distances are summed. None compares
             the network's own layer, with weight 1, as the paper does.
+        kind: of the distance, ``mse`` (the paper's) or ``l1`` (ESRGAN's).
     """
 
-    def __init__(self, features: VGGFeatures, layers: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, features: VGGFeatures, layers: Mapping[str, float] | None = None, *, kind: Literal["mse", "l1"] = "mse"
+    ) -> None:
         super().__init__()
         self.features = features
+        self.kind: Literal["mse", "l1"] = kind
         self.layers = dict(layers or {f"{features.block}_{features.conv}": 1.0})
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -31,5 +36,6 @@ class PerceptualLoss(nn.Module):
 
     def distance(self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Return the weighted sum of the layers' distances, of the maps that ``VGGFeatures.maps`` gives."""
-        distances = {name: F.mse_loss(maps[name].float(), targets[name].float()) for name in self.layers}
+        loss = F.mse_loss if self.kind == "mse" else F.l1_loss
+        distances = {name: loss(maps[name].float(), targets[name].float()) for name in self.layers}
         return torch.stack([weight * distances[name] for name, weight in self.layers.items()]).sum()

@@ -37,6 +37,19 @@ def lr_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
         return bicubic_tensors.shrink(error, scale).square().mean()
 
 
+_WIDE = 8  # LR pixels a side over which colours are averaged: what is left of detail there is nothing
+
+
+def colour_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """Mean absolute difference of the local means of two images over windows of 8x8 LR pixels.
+
+    Against drifting colours: absolute, so that a drift of one level is pushed back as hard as one of ten, and of means,
+    so that it adds no blur. Images (B, 3, H, W) in [0, 1], at least eight LR pixels a side.
+    """
+    error = sr.float() - hr.float()
+    return F.avg_pool2d(error, _WIDE * scale, stride=_WIDE * scale // 2).abs().mean()
+
+
 _WINDOW = 6  # LR pixels a side over which an error is averaged: texture averages out, a grid stays
 
 

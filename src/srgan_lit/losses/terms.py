@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.losses import adversarial, pixel
+from srgan_lit.losses import adversarial, artefacts, pixel
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.networks.discriminator import frozen
 
@@ -26,11 +26,17 @@ class Update:
     discriminator: nn.Module
     adversarial: str
     perceptual: PerceptualLoss | None
+    average: Tensor | None = None  # what the generator's moving average makes of the same ``lr``
 
 
 def _perceptual(update: Update) -> Tensor:
     assert update.perceptual is not None
     return update.perceptual(update.sr, update.hr)
+
+
+def _artefacts(update: Update) -> Tensor:
+    assert update.average is not None
+    return artefacts.artefact_loss(update.sr, update.hr, update.average)
 
 
 def _adversarial(update: Update) -> Tensor:
@@ -43,8 +49,11 @@ def _adversarial(update: Update) -> Tensor:
 # In this order they are computed and summed.
 TERMS: dict[str, Callable[[Update], Tensor]] = {
     "mse": lambda update: pixel.pixel_loss(update.sr, update.hr, "mse"),
+    "l1": lambda update: pixel.pixel_loss(update.sr, update.hr, "l1"),
     "lr_mse": lambda update: pixel.lr_loss(update.sr, update.hr, update.scale),
     "grid": lambda update: pixel.grid_loss(update.sr, update.hr, update.scale),
+    "colour": lambda update: pixel.colour_loss(update.sr, update.hr, update.scale),
+    "artefacts": _artefacts,
     "perceptual": _perceptual,
     "adversarial": _adversarial,
 }

@@ -10,12 +10,19 @@ from srgan_lit.model_files import tensor_files
 from srgan_lit.networks.vgg import VGGFeatures
 
 
-def vgg_features(*, backbone: str = "vgg19", layer: str | None = "5_4", weights: str = "imagenet") -> VGGFeatures:
+def vgg_features(
+    *,
+    backbone: str = "vgg19",
+    layer: str | None = "5_4",
+    before_activation: bool = False,
+    weights: str = "imagenet",
+) -> VGGFeatures:
     """VGG up to ``layer``, with weights.
 
     Args:
         backbone: ``vgg19`` or ``vgg16``.
         layer: ``<block>_<convolution>``, counted from 1; None for the last.
+        before_activation: as ``VGGFeatures`` takes it.
         weights: ``imagenet`` (torchvision's, downloaded once and checked), a file (safetensors or a state
             dict, with torchvision's names, with or without ``features.``), or ``random`` (the same random
             weights each time; for tests and demonstrations only).
@@ -24,7 +31,7 @@ def vgg_features(*, backbone: str = "vgg19", layer: str | None = "5_4", weights:
         UsageError: an unknown backbone or layer, or no such file.
         SRGANError: weights that cannot be had or do not fit.
     """
-    network = VGGFeatures(backbone=backbone, layer=layer)
+    network = VGGFeatures(backbone=backbone, layer=layer, before_activation=before_activation)
     if weights == "random":
         return network
     given = _imagenet(backbone) if weights == "imagenet" else _from_file(weights)

@@ -71,12 +71,13 @@ def grow_(generator: Generator, smaller: Generator) -> None:
     begins as near as it can come to one that shuffles them, by least squares over the weights.
 
     Raises:
-        ValueError: ``smaller`` has more blocks, or another shape.
+        ValueError: ``smaller`` has more blocks, or as many and nothing is to change, or another shape.
     """
-    if smaller.blocks > generator.blocks:
+    alike = smaller.upsampling == generator.upsampling
+    if smaller.blocks > generator.blocks or (alike and smaller.blocks == generator.blocks):
         raise ValueError(f"a generator of {smaller.blocks} blocks cannot grow to {generator.blocks}")
     rest = {name: value for name, value in smaller.state_dict().items() if not name.startswith("trunk.")}
-    if smaller.upsampling != generator.upsampling:
+    if not alike:
         for number, stage in enumerate(smaller.upsample):
             assert isinstance(stage, UpsampleStage)
             found = stage.conv.of_phases() if isinstance(stage.conv, RepeatedConv) else _repeated(stage.conv)

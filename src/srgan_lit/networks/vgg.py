@@ -18,11 +18,13 @@ FEATURE_SCALE = 1 / 12.75
 
 
 class VGGFeatures(nn.Module):
-    """The feature map after the ReLU of one convolution of VGG, divided by 12.75. VGG54 is ``5_4`` of vgg19.
+    """The feature map after one convolution of VGG and its ReLU, divided by 12.75. VGG54 is ``5_4`` of vgg19.
 
     Args:
         backbone: ``vgg19`` or ``vgg16``.
         layer: ``<block>_<convolution>``, counted from 1; None for the last.
+        before_activation: the maps are those of the convolutions, before their ReLUs (Wang et al. 2018, ESRGAN, section
+            3.3), where few features are 0.
 
     Its weights are random, the same each time, until ``model_files.vgg_weights`` gives it trained ones; they never
     train here. Raises UsageError for an unknown backbone or layer.
@@ -31,8 +33,9 @@ class VGGFeatures(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, backbone: str = "vgg19", layer: str | None = "5_4") -> None:
+    def __init__(self, *, backbone: str = "vgg19", layer: str | None = "5_4", before_activation: bool = False) -> None:
         super().__init__()
+        self.before_activation = before_activation
         self.block, self.conv = parse_layer(backbone, layer)
         self.backbone = backbone
         layers: list[nn.Module] = []
@@ -66,8 +69,8 @@ class VGGFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the scaled features (B, C, h, w) of ``image`` (B, 3, H, W) in [0, 1]."""
-        with _without_float16(image.device):
-            return self.features((image - self.mean) / self.std) * FEATURE_SCALE
+        own = f"{self.block}_{self.conv}"
+        return self.maps(image, [own])[own]
 
     def maps(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """Return the scaled features of several layers, by name, in one pass over ``image`` (B, 3, H, W) in [0, 1].
@@ -83,10 +86,10 @@ class VGGFeatures(nn.Module):
                 x = layer(x)
                 if isinstance(layer, nn.MaxPool2d):
                     block, conv = block + 1, 0
-                elif isinstance(layer, nn.ReLU):
-                    conv += 1
-                    if f"{block}_{conv}" in layers:
-                        maps[f"{block}_{conv}"] = x * FEATURE_SCALE
+                    continue
+                conv += isinstance(layer, nn.Conv2d)
+                if isinstance(layer, nn.Conv2d if self.before_activation else nn.ReLU) and f"{block}_{conv}" in layers:
+                    maps[f"{block}_{conv}"] = x * FEATURE_SCALE  # a copy: ReLUs work in place
         return {layer: maps[layer] for layer in layers}
 
 

@@ -56,6 +56,7 @@ class FeatureLoss(Judge[PerceptualLoss]):
             self.network = source
             backbone, layers = source.features.backbone, dict(source.layers)
             self.settings = {"backbone": backbone, "layer": None, "layers": layers, "weights": _GIVEN}
+            self.settings |= {"before_activation": source.features.before_activation, "distance": source.kind}
         else:
             self.settings = dataclasses.asdict(recipe.settings(PerceptualConfig, source))
 
@@ -72,8 +73,13 @@ class FeatureLoss(Judge[PerceptualLoss]):
             )
         config = recipe.settings(PerceptualConfig, self.settings)
         layers = config.weighted
-        features = vgg_features(backbone=config.backbone, layer=list(layers)[-1], weights=config.weights)
-        return PerceptualLoss(features, layers)
+        features = vgg_features(
+            backbone=config.backbone,
+            layer=list(layers)[-1],
+            before_activation=config.before_activation,
+            weights=config.weights,
+        )
+        return PerceptualLoss(features, layers, kind=config.distance)
 
 
 class LPIPS(Judge[nn.Module]):

@@ -7,6 +7,7 @@ Lightning's ``global_step``, so that ``global_step`` is the number of iterations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 
@@ -124,6 +125,8 @@ class SRGANModule(L.LightningModule):
         if self.optimization.ema:
             average = get_ema_multi_avg_fn(self.optimization.ema)
             self.ema = AveragedModel(generator, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
+        elif (self.plan.weights or {}).get("artefacts"):
+            raise UsageError("the term artefacts compares with a moving average: optimization={'ema': 0.999}")
         self._feature_loss = FeatureLoss(perceptual)
         self._own_terms = (dict(terms or {}),)  # in a tuple: modules among them must not become submodules
         if missing := self.plan.terms.keys() - self._own_terms[0].keys():
@@ -168,8 +171,8 @@ class SRGANModule(L.LightningModule):
         """Like every module's, but frozen BatchNorm goes on using its running statistics."""
         super().train(mode)
         if self.optimization.batchnorm != "batch":
-            networks = self if self.optimization.batchnorm == "frozen" else self.generator
-            for norm in networks.modules():
+            networks = [self] if self.optimization.batchnorm == "frozen" else [self.generator, self.ema]
+            for norm in itertools.chain.from_iterable(network.modules() for network in networks if network):
                 if isinstance(norm, _BatchNorm):
                     norm.eval()
         return self
@@ -286,10 +289,11 @@ class SRGANModule(L.LightningModule):
         elif len(parts) == 1:
             sr = self.generator(lr)  # the one forward, shared by both updates
             self.update("discriminator", [self.discriminator_loss(sr.detach(), hr)])
-            self.update("generator", [self.generator_loss(sr, hr)])
+            self.update("generator", [self.generator_loss(sr, hr, self.averaged(lr))])
         else:  # a second forward: the graphs of all parts cannot wait for the discriminator's update
             self.update("discriminator", (self.discriminator_loss(self.generated(lr), hr) for lr, hr in parts), shares)
-            self.update("generator", (self.generator_loss(self.generator(lr), hr) for lr, hr in parts), shares)
+            losses = (self.generator_loss(self.generator(lr), hr, self.averaged(lr)) for lr, hr in parts)
+            self.update("generator", losses, shares)
         finite = self._finite
         assert finite is not None
         spoilt = finite.logical_not()
@@ -365,7 +369,15 @@ class SRGANModule(L.LightningModule):
                 values["r1"] = self._r1
         return loss, values
 
-    def generator_loss(self, sr: Tensor, hr: Tensor) -> Minimised:
+    def averaged(self, lr: Tensor) -> Tensor | None:
+        """``sr`` of the moving average, as ``generated``, where a term compares with it; else None."""
+        if not (self.plan.weights and self.plan.weights.get("artefacts")):
+            return None
+        assert self.ema is not None
+        with torch.no_grad(), unrecorded(self.ema.module):
+            return cast(Tensor, self.ema.module(lr))
+
+    def generator_loss(self, sr: Tensor, hr: Tensor, average: Tensor | None = None) -> Minimised:
         """What the generator minimises: the weighted sum of its parts. The discriminator is frozen."""
         assert self.plan.adversarial is not None
         assert self.plan.weights is not None
@@ -377,6 +389,7 @@ class SRGANModule(L.LightningModule):
             discriminator=self.discriminator,
             adversarial=self.plan.adversarial.loss,
             perceptual=self.perceptual,
+            average=average,
         )
         total, parts = weighted(update, self.plan.weights, self._own_terms[0])
         return total, {**parts, "total": total}
