@@ -23,7 +23,7 @@ import srgan_lit
 from srgan_lit.common import cpu_instructions
 from srgan_lit.common.errors import UsageError
 from srgan_lit.config import own_parts
-from srgan_lit.config.schema import ModelConfig, TrainConfig
+from srgan_lit.config.schema import OWN, ModelConfig, TrainConfig
 from srgan_lit.data.datamodule import SRDataModule
 from srgan_lit.model_files import discriminator_file
 from srgan_lit.model_files.generator_file import Ranged, load_generator
