@@ -153,6 +153,14 @@ def test_a_run_from_the_other_upsampling_is_refused_or_grown(tmp_path):
     assert build.generator(tiny(tmp_path, *overrides)).upsampling == "nearest"
 
 
+def test_a_grown_run_is_gone_on_with_by_its_checkpoint(tmp_path):
+    """Where a run is resumed, init_from is not read again: the networks are made, and filled from the checkpoint."""
+    config = tiny(tmp_path, "model.upsampling=nearest", "model.start=grown", "discriminator=unet", "init_from=null")
+    shapes = build.shapes(config)
+    assert shapes["generator.upsample.0.conv.weight"] == (8, 8, 3, 3)
+    assert "discriminator.down.0.parametrizations.weight.original" in shapes
+
+
 def built(**options):
     return architectures.build(ModelConfig(blocks=1, features=8, **options))
 

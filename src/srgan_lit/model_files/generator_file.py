@@ -231,9 +231,8 @@ def _build(
         for value in architecture.values():
             if not (0 < value <= 4096 if type(value) is int else isinstance(value, str) and len(value) < 32):
                 raise ValueError("its values must be whole numbers from 1 to 4096, or short names")
-        blocks = architecture.get("blocks")
-        if isinstance(blocks, int):  # more of them than tensors are never filled: the first that is missing is named
-            architecture = architecture | {"blocks": min(blocks, len(tensors) + 1)}
+        if isinstance(blocks := architecture.get("blocks"), int):  # more of them than tensors are never filled
+            architecture = architecture | {"blocks": min(blocks, len(tensors) + 1)}  # the first missing one is named
         with torch.device("meta"):  # shapes without values: they are loaded next
             return cast(Generator, row.network(**architecture))
     except (TypeError, ValueError, AttributeError) as error:

@@ -87,7 +87,7 @@ def build(config: ModelConfig) -> nn.Module:
         network = row.network(**{key: values[key] for key in values if key in row.arguments} | config.network)
     except (TypeError, ValueError) as error:
         raise UsageError(f"model: {config.name} cannot be built ({error})") from error
-    if config.start != "random":
+    if config.start in row.starts:  # what is grown has its weights of another, or of a run's checkpoint
         try:
             row.starts[config.start](network)
         except ValueError as error:
