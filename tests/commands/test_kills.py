@@ -110,7 +110,7 @@ def test_prepare(seed, wanted, tmp_path):
     command = [sys.executable, "-m", "srgan_lit.prepare", "cufed", "--archive", tmp_path / "set.zip"]
     command += ["--to", data / "CUFED", "--cache", cache]
     started = time.monotonic()
-    assert "60 pairs, expected 11871" in run(command).stderr
+    assert "60 of CUFED's 11871 pictures" in run(command).stderr
     longest = time.monotonic() - started
     kills = 0
     while kills < wanted:
@@ -123,7 +123,7 @@ def test_prepare(seed, wanted, tmp_path):
         for index in cache.rglob("index.json"):
             assert len(packed_cache.Packed(index.parent, packed_cache._read_index(index.parent))) == 60
         assert len(temporaries([cache, data])) <= 1
-    assert "60 pairs, expected 11871" in run(command).stderr
+    assert "60 of CUFED's 11871 pictures" in run(command).stderr
     assert contents(data / "CUFED") == whole
     assert sorted(path.name for path in data.iterdir()) == [".CUFED.lock", "CUFED"]
     assert not temporaries([cache, data])

@@ -367,7 +367,7 @@ def test_a_validation_holds_a_part_of_a_large_photograph_at_a_time(tmp_path, mon
 def test_the_report_is_made_on_the_device_of_the_training(tmp_path, monkeypatch):
     config, asked = tiny(tmp_path / "run"), {}
 
-    def evaluate(models, sets, protocol, out, *, extra, runs):
+    def evaluate(models, sets, protocol, out, *, extra, runs, learnt):
         asked.update(models)
         return []
 

@@ -171,7 +171,10 @@ def test_the_papers_values_are_the_defaults():
     paper = SRGANModule()
     assert paper.plan == config.phase == recipe.plan(None)
     assert paper.optimization == config.optimization
-    settings = {"backbone": "vgg19", "layer": None, "layers": None, "weights": "imagenet"}
+    settings = {
+        "backbone": "vgg19", "layer": None, "layers": None, "before_activation": False, "distance": "mse",
+        "weights": "imagenet",
+    }  # fmt: skip
     assert dict(paper.hparams["perceptual"]) == settings
     assert (paper.generator.blocks, paper.generator.features, paper.generator.scale) == (16, 64, 4)
     assert paper.discriminator.crop == config.data.crop == 96

@@ -111,11 +111,16 @@ ANOTHER = {
     "checkpoint_every": 7, "log_every": 7, "objective": "perceptual", "compile": True, "accept_changed_pictures": True,
     "trust_targets": True,
     "init_discriminator_from": "another",
+    "data.reuse": 2, "data.sharpen": 1.0, "model.upsampling": "nearest", "perceptual.before_activation": True,
+    "perceptual.distance": "l1", "phase.weights.l1": 0.5, "phase.weights.colour": 0.5, "phase.weights.artefacts": 0.5,
+    "discriminator.name": "unet", "discriminator.features": 32, "discriminator.network": "{_target_: torch.nn.Identity}",
     "discriminator.normalisation": "spectral", "phase.adversarial.discriminator_learning_rate": 1e-5,
     "phase.adversarial.r1": 1.0, "phase.adversarial.r1_every": 2, "best_by": "ssim", "lpips": "alex",
     "seed": 1, "init_from": "srresnet", "dry_run": True,
 }  # fmt: skip
 ELSEWHERE = {
+    "phase.weights.colour": "data.crop=32 or more",
+    "phase.weights.artefacts": "optimization.ema=0.999",
     "data.hr": "so data.root has no effect",
     "data.lr": "data.lr has no effect without data.hr",
     "data.validation_root": "1 new (validation_root/0.png)",

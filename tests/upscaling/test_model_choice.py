@@ -16,7 +16,8 @@ from srgan_lit.data import sets
 from srgan_lit.model_files import generator_file
 from srgan_lit.pictures import bicubic, rgb8
 from srgan_lit.upscaling import engine, model_choice
-from srgan_lit.web.work import Work
+from srgan_lit.web import enlarging
+from srgan_lit.web.limits import Held
 
 PHOTOS = [rgb8.read_picture(path).pixels for path in sorted((sets.SAMPLE / "test").glob("*.png"))]
 
@@ -170,11 +171,9 @@ def test_a_model_that_no_picture_takes_is_not_loaded(pictures, loaded):
 
 
 def test_the_page_loads_what_is_given_and_no_other_before_a_picture_takes_it(loaded):
-    page = Work(["srresnet", "auto"], device="cpu", max_pixels=10**6)
+    offered = enlarging.offers(lambda _: None, Held(), models=["srresnet", "auto"], device="cpu")
     assert set(loaded) == {"srresnet"}
-    assert {name for name, offer in page.models.items() if offer.blends} == {
-        "auto", "srgan", "srgan-fast", "everyday",
-    }  # fmt: skip
+    assert {name for name, _, blends in offered["models"] if blends} == {"auto", "srgan", "srgan-fast", "everyday"}
 
 
 def test_both_choices_have_the_scale_that_is_said():
