@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from helpers import foreign_networks
 from srgan_lit import Generator
 from srgan_lit.pictures import bicubic_tensors
-from srgan_lit.upscaling import tiling
+from srgan_lit.upscaling import fast_generator, tiling
 from srgan_lit.upscaling.fast_generator import accelerate
 
 sides = st.integers(1, 40)
@@ -76,3 +76,13 @@ def test_bicubic_tiles_exactly() -> None:
     network = functools.partial(bicubic_tensors.enlarge, scale=4)
     tiled = tiling.tiled(network, lr, scale=4, tile=7, halo=2)
     torch.testing.assert_close(tiled, network(lr), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("upsampling", ["pixelshuffle", "nearest"])
+def test_the_fast_generator_s_own_tiles_leave_no_seam(upsampling):
+    """It enlarges in tiles of its own, which are seen only in pictures larger than one."""
+    torch.manual_seed(0)
+    generator = Generator(blocks=1, features=4, upsampling=upsampling).eval()
+    lr = torch.rand(1, 3, 20, 2 * fast_generator._INNER_TILE + 30)
+    with torch.inference_mode():
+        assert torch.allclose(fast_generator.FastGenerator(generator)(lr), generator(lr), atol=1e-5)
