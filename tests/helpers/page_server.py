@@ -118,7 +118,7 @@ def serving(folder: Path, *options: str, stderr: str = "") -> Iterator[Server]:
     """A server with ``options``; at the end it has kept nothing, and said ``stderr``."""
     temporary = folder / "temporary"
     temporary.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "WARM_CHILDREN": "1"}
     command = [sys.executable, "-m", "srgan_lit.app", "--port", "0", *options]
     with (
         (folder / "stderr").open("w") as said,

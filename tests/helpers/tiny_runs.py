@@ -25,9 +25,8 @@ def command(run_dir, *arguments):
 
 def run(arguments, **environment):
     """The finished process, whatever its exit status."""
-    return warm_python.run(
-        arguments, capture_output=True, text=True, timeout=HANGS_SECONDS, env=os.environ | environment
-    )
+    environment = os.environ | {"WARM_CHILDREN": "1"} | environment
+    return warm_python.run(arguments, capture_output=True, text=True, timeout=HANGS_SECONDS, env=environment)
 
 
 def train(run_dir, *arguments):

@@ -3,14 +3,19 @@
 What is started is a process of its own, with its own streams, signals, exit status, working directory and
 environment, and a child of the test's process; only the seconds of importing are saved. Where a variable decides that
 is read at the start or while importing (a number of threads, a language), a fresh interpreter is started.
+
+With ``WARM_CHILDREN=1`` in its environment, what it starts itself is forked in the same way: the processes of torchrun
+and of Lightning's launcher, and those that ``multiprocessing`` spawns.
 """
 
 import atexit
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
 import json
+import multiprocessing.util
 import os
 import runpy
 import signal
@@ -50,17 +55,19 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         new_session, process_group = rest[18:20]
         environment = dict(os.environ if env is None else env)
         words = [args] if isinstance(args, str | Path) else [os.fspath(word) for word in args]
-        simple = words[0] == sys.executable and len(words) > 2 and words[1] in ("-m", "-c") and not preexec_fn
+        simple = words[0] == sys.executable and not preexec_fn
+        words = [word for word in words[1:3] if word != "-u"] + words[3:]
+        simple = simple and len(words) > 1 and (words[0] in ("-m", "-c") or words[0].endswith(".py"))
         simple = simple and not shell and not pass_fds and close_fds and process_group == -1
         if not simple or _decides(environment) != _decides(_server().environment):
-            super()._execute_child(args, executable, preexec_fn, *rest)
+            _execute_fresh(self, args, executable, preexec_fn, *rest)
             return
         stdin, _, _, stdout, _, stderr = pipes
-        order = {"words": words[1:], "cwd": os.fspath(cwd or Path.cwd()), "environment": environment,
-                 "session": bool(new_session), "umask": _umask()}  # fmt: skip
         streams = [number if number != -1 else own for own, number in enumerate([stdin, stdout, stderr])]
         try:
-            self.pid = _server().fork(order, streams)
+            self.pid = _server().fork(
+                words, dict(enumerate(streams)), environment, cwd=os.fspath(cwd or Path.cwd()), session=bool(new_session)
+            )
             self._child_created = True
         finally:
             self._close_pipe_fds(*pipes)
@@ -72,22 +79,45 @@ def run(*args: Any, **options: Any) -> "subprocess.CompletedProcess[Any]":
         return subprocess.run(*args, **options)
 
 
+def _spawned(path: bytes, args: list[str], passfds: list[int]) -> int:
+    """As ``multiprocessing.util.spawnv_passfds``."""
+    if "--multiprocessing-fork" not in args:
+        return _spawn(path, args, passfds)
+    words = args[args.index("-c") :]
+    return _server().fork(words, {number: number for number in (0, 1, 2, *passfds)}, dict(os.environ))
+
+
+_spawn = multiprocessing.util.spawnv_passfds
+_execute_fresh = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+
+
 class _Server:
-    """The warm process, from the side of the tests."""
+    """The warm process, from the side of those who ask it."""
 
-    def __init__(self) -> None:
-        self.lock, self.environment = threading.Lock(), dict(os.environ)
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno())]
-            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    def __init__(self, connection: socket.socket) -> None:
+        self.lock, self.environment, self.socket = threading.Lock(), dict(os.environ), connection
 
-    def fork(self, order: dict[str, Any], streams: list[int]) -> int:
-        """Its process number. The new process becomes a child of this one, as of any parent that takes in orphans."""
+    def fork(
+        self,
+        words: list[str],
+        descriptors: dict[int, int],
+        environment: dict[str, str],
+        *,
+        cwd: str = ".",
+        session: bool = False,
+    ) -> int:
+        """Its process number. The new process becomes a child of this one, as of any parent that takes in orphans.
+
+        Args:
+            descriptors: by the number that the new process knows each by.
+        """
+        order = {"words": words, "cwd": os.path.abspath(cwd), "environment": environment,
+                 "session": session, "umask": _umask(), "descriptors": list(descriptors)}  # fmt: skip
         with self.lock:
             _take_in_orphans(True)
             try:
-                socket.send_fds(self.socket, [b"%16d" % len(text := json.dumps(order).encode())], streams)
+                header = b"%16d" % len(text := json.dumps(order).encode())
+                socket.send_fds(self.socket, [header], list(descriptors.values()))
                 self.socket.sendall(text)
                 return int(self.socket.recv(16))
             finally:
@@ -106,7 +136,11 @@ def _umask() -> int:
 
 @functools.cache
 def _server() -> _Server:
-    return _Server()
+    connection, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, __file__, str(theirs.fileno())]
+        subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    return _Server(connection)
 
 
 # ---------------------------------------------------------------------- the warm process
@@ -114,20 +148,19 @@ def _server() -> _Server:
 
 def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """The next order; ends the process when the tests have ended."""
-    header, streams, _, _ = socket.recv_fds(connection, 16, 3)
+    header, descriptors, _, _ = socket.recv_fds(connection, 16, 32)
     if not header:
-        sys.exit()
+        os._exit(0)
     text = b""
     while len(text) < int(header):
         text += connection.recv(int(header) - len(text))
-    return json.loads(text), streams
+    return json.loads(text), descriptors
 
 
 def _serve(connection: socket.socket) -> dict[str, Any]:
     """Fork for every order; returns in the forks, which then are what was ordered."""
-    gc.freeze()  # a collection would copy every page that the forks share
     while True:
-        order, streams = _asked(connection)
+        order, descriptors = _asked(connection)
         reading, writing = os.pipe()
         between = os.fork()
         if between == 0:
@@ -136,23 +169,43 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
                 break
             os.write(writing, b"%16d" % child)
             os._exit(0)
-        os.waitpid(between, 0)  # now the child is an orphan, and the tests' process has taken it in
+        os.waitpid(between, 0)  # now the child is an orphan, and the process that asked has taken it in
         connection.sendall(os.read(reading, 16))
-        for descriptor in (reading, writing, *streams):
+        for descriptor in (reading, writing, *descriptors):
             os.close(descriptor)
     for descriptor in (reading, writing):
         os.close(descriptor)
     connection.close()
-    for own, stream in enumerate(streams):
-        os.dup2(stream, own)
-        os.close(stream)
+    apart = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in descriptors]
+    for descriptor in descriptors:
+        os.close(descriptor)
+    for number, descriptor in zip(order["descriptors"], apart, strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if order["session"]:
+        os.setsid()
+    return order
+
+
+def _serve_children(order: dict[str, Any]) -> dict[str, Any]:
+    """Leave a copy of this process behind that forks what it starts; returns in these forks too."""
+    connection, theirs = socket.socketpair()
+    if os.fork() == 0:
+        connection.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the others
+        return _serve(theirs)
+    theirs.close()
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    server = _Server(connection)
+    globals()["_server"] = lambda: server
+    subprocess.Popen._execute_child = Popen._execute_child  # type: ignore[attr-defined]
+    multiprocessing.util.spawnv_passfds = _spawned
     return order
 
 
 def _become(order: dict[str, Any]) -> None:
     """Be the interpreter that was ordered: as far as a program can tell, one that has just been started."""
-    if order["session"]:
-        os.setsid()
     os.umask(order["umask"])
     os.chdir(order["cwd"])
     os.environ.clear()
@@ -166,15 +219,20 @@ def _become(order: dict[str, Any]) -> None:
         )
     )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
-    kind, what, *arguments = order["words"]
+    kind, *arguments = order["words"]
     paths = [path for path in order["environment"].get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = [order["cwd"] if kind == "-m" else "", *paths, *(path for path in sys.path[1:] if path not in paths)]
-    sys.argv = [kind, *arguments]
+    first = {"-m": order["cwd"], "-c": ""}.get(kind, os.path.dirname(os.path.abspath(kind)))
+    sys.path[:] = [first, *paths, *(path for path in sys.path[1:] if path not in paths)]
     if kind == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        program = sys.modules["__main__"] = types.ModuleType("__main__")
-        exec(compile(what, "<string>", "exec"), program.__dict__)
+        sys.argv = arguments
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        return
+    sys.argv = [kind, *arguments[kind == "-c" :]]
+    source = arguments[0] if kind == "-c" else Path(kind).read_text(encoding="utf-8")
+    program = sys.modules["__main__"] = types.ModuleType("__main__")
+    if kind != "-c":
+        program.__file__ = kind
+    exec(compile(source, "<string>" if kind == "-c" else kind, "exec"), program.__dict__)
 
 
 def _end(run: Callable[[], None]) -> NoReturn:
@@ -208,5 +266,8 @@ if __name__ == "__main__":
     sys.path.pop(0)  # this folder
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.freeze()  # a collection would copy every page that the forks share
     order = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if "WARM_CHILDREN" in order["environment"]:
+        order = _serve_children(order)
     _end(functools.partial(_become, order))

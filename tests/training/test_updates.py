@@ -148,7 +148,8 @@ def test_two_processes_exchange_the_gradients_of_the_network_that_is_updated(tmp
         capture_output=True,
         text=True,
         timeout=600,
-        env=os.environ | {"PYTHONPATH": f"{program.parents[1]}{os.pathsep}{os.environ['PYTHONPATH']}"},
+        env=os.environ
+        | {"PYTHONPATH": f"{program.parents[1]}{os.pathsep}{os.environ['PYTHONPATH']}", "WARM_CHILDREN": "1"},
     )
     assert result.returncode == 0, result.stderr
     by_kind = json.loads((tmp_path / "said.json").read_text())
