@@ -7,9 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from hypothesis import HealthCheck, settings
 
-from helpers import tiny_runs
+from helpers import tiny_runs, tiny_training
 from srgan_lit.common.worker_processes import processors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,6 +19,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH")])
 )
 os.environ.setdefault("WANDB_MODE", "offline")
+
+# Hydra's files are read some thousand times: by libyaml in a tenth of the time, to the same values.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # No test asserts a time, and Hypothesis asserts two of its own.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -106,6 +110,13 @@ def on_gpu_only():
 os.environ.setdefault("UV_CACHE_DIR", str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"))
 _cache = tempfile.TemporaryDirectory(prefix="srgan_lit-cache-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
+
+
+@pytest.fixture
+def narrow_discriminators():
+    """For trainings in the test's own process that make their networks themselves."""
+    with tiny_training.narrow_discriminators():
+        yield
 
 
 @pytest.fixture(scope="session")

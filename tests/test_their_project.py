@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 import shutil
 import sys
@@ -35,8 +36,9 @@ def theirs(tmp_path_factory):
 
 def command(folder, *arguments):
     result = warm_python.run(
-        [sys.executable, "-m", "srgan_lit.train", *arguments], cwd=folder, capture_output=True, text=True, timeout=600
-    )
+        [sys.executable, "-m", "srgan_lit.train", *arguments], cwd=folder, capture_output=True, text=True, timeout=600,
+        env=os.environ | {"WARM_CHILDREN": "1"},
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result
 

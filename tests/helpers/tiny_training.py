@@ -1,5 +1,7 @@
 """A training small enough for a test: tiny networks, random crops, a real Trainer."""
 
+from unittest import mock
+
 import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger
@@ -9,11 +11,12 @@ from srgan_lit.config.schema import AdversarialConfig, OptimizationConfig, Phase
 from srgan_lit.config.shipped import term_weights
 from srgan_lit.losses.perceptual import PerceptualLoss
 from srgan_lit.model_files.vgg_weights import vgg_features
-from srgan_lit.networks.discriminator import Discriminator
+from srgan_lit.networks import discriminator as discriminators
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.training.module import SRGANModule
 
 CROP = 16
+NARROW = tuple(width // 8 for width in discriminators.CHANNELS)
 
 
 class Pictures(L.LightningDataModule):
@@ -54,12 +57,20 @@ def plan(pretrain=0, adversarial=0, weights=None, **options):
     )
 
 
+def narrow_discriminators():
+    """The paper's discriminator has an eighth of its width: else such a training is about its five million weights."""
+    return mock.patch.object(discriminators, "CHANNELS", NARROW)
+
+
 def make(phase, discriminator=None, **optimization):
     torch.manual_seed(0)
+    if discriminator is None:
+        with narrow_discriminators():
+            discriminator = discriminators.Discriminator(crop=CROP)
     perceptual = PerceptualLoss(vgg_features(backbone="vgg16", layer="1_2", weights="random"))
     return SRGANModule(
         generator=Generator(blocks=1, features=8),
-        discriminator=discriminator or Discriminator(crop=CROP),
+        discriminator=discriminator,
         perceptual=perceptual if phase.adversarial else None,
         phase=phase,
         optimization=OptimizationConfig(**optimization),

@@ -65,9 +65,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         stdin, _, _, stdout, _, stderr = pipes
         streams = [number if number != -1 else own for own, number in enumerate([stdin, stdout, stderr])]
         try:
-            self.pid = _server().fork(
-                words, dict(enumerate(streams)), environment, cwd=os.fspath(cwd or Path.cwd()), session=bool(new_session)
-            )
+            self.pid = _server().fork(words, dict(enumerate(streams)), environment, cwd, bool(new_session))
             self._child_created = True
         finally:
             self._close_pipe_fds(*pipes)
@@ -102,8 +100,7 @@ class _Server:
         words: list[str],
         descriptors: dict[int, int],
         environment: dict[str, str],
-        *,
-        cwd: str = ".",
+        cwd: Any = None,
         session: bool = False,
     ) -> int:
         """Its process number. The new process becomes a child of this one, as of any parent that takes in orphans.
@@ -111,7 +108,7 @@ class _Server:
         Args:
             descriptors: by the number that the new process knows each by.
         """
-        order = {"words": words, "cwd": os.path.abspath(cwd), "environment": environment,
+        order = {"words": words, "cwd": str(Path(os.fsdecode(cwd or ".")).absolute()), "environment": environment,
                  "session": session, "umask": _umask(), "descriptors": list(descriptors)}  # fmt: skip
         with self.lock:
             _take_in_orphans(True)
@@ -221,7 +218,7 @@ def _become(order: dict[str, Any]) -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     kind, *arguments = order["words"]
     paths = [path for path in order["environment"].get("PYTHONPATH", "").split(os.pathsep) if path]
-    first = {"-m": order["cwd"], "-c": ""}.get(kind, os.path.dirname(os.path.abspath(kind)))
+    first = {"-m": order["cwd"], "-c": ""}.get(kind, str(Path(kind).absolute().parent))
     sys.path[:] = [first, *paths, *(path for path in sys.path[1:] if path not in paths)]
     if kind == "-m":
         sys.argv = arguments
@@ -266,6 +263,8 @@ if __name__ == "__main__":
     sys.path.pop(0)  # this folder
     for name in PRELOADED:
         importlib.import_module(name)
+    yaml = importlib.import_module("yaml")
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as in conftest.py
     gc.freeze()  # a collection would copy every page that the forks share
     order = _serve(socket.socket(fileno=int(sys.argv[1])))
     if "WARM_CHILDREN" in order["environment"]:

@@ -19,6 +19,8 @@ from helpers.patience import until
 from srgan_lit.train import CONF, configuration, main
 from srgan_lit.training.callbacks import dashboard_pictures
 
+pytestmark = pytest.mark.usefixtures("narrow_discriminators")
+
 
 def config(run_dir, logger, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -8,9 +8,10 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from helpers.tiny_training import Pictures, fit, make, plan, same, snapshot
+from helpers.tiny_training import CROP, Pictures, fit, make, plan, same, snapshot
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.model_files.generator_file import load_generator
+from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.callbacks.stop_on_divergence import LIMIT, StopWhenDiverged
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
@@ -85,7 +86,11 @@ def test_clipping_bounds_each_network_s_gradient_and_logs_what_it_was(tmp_path):
 
 @pytest.mark.parametrize("phase", [{"pretrain": 3}, {"adversarial": 3}], ids=["pretrain", "adversarial"])
 def test_a_batch_in_parts_gives_the_same_update(tmp_path, phase):
-    whole, parts = (make(plan(**phase), batchnorm="frozen", accumulate=count) for count in (1, 2))
+    judge = Discriminator(crop=CROP)
+    whole, parts = (
+        make(plan(**phase), discriminator=copy.deepcopy(judge), batchnorm="frozen", accumulate=count)
+        for count in (1, 2)
+    )
     for module in (whole, parts):
         fit(module, tmp_path / str(id(module)), val_check_interval=100)
     assert close(snapshot(parts.generator), snapshot(whole.generator))

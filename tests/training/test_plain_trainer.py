@@ -15,6 +15,8 @@ from srgan_lit.config.schema import PhaseConfig
 from srgan_lit.networks.discriminator import Discriminator
 from srgan_lit.training import recipe
 
+pytestmark = pytest.mark.usefixtures("narrow_discriminators")
+
 SMALL = {
     "blocks": 1,
     "features": 8,

@@ -12,6 +12,8 @@ from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config import combinations
 from srgan_lit.training import recorded_iterations, run
 
+pytestmark = pytest.mark.usefixtures("narrow_discriminators")
+
 OPTIONS = {
     "plain": ({}, {}),
     "every update's": (

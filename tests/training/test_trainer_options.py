@@ -15,6 +15,8 @@ from srgan_lit.model_files.generator_file import read_metadata
 from srgan_lit.training import build, run
 from srgan_lit.training.networks_apart import NetworksApart
 
+pytestmark = pytest.mark.usefixtures("narrow_discriminators")
+
 
 @pytest.fixture(autouse=True)
 def _flags():

@@ -10,17 +10,20 @@ from omegaconf._utils import get_yaml_loader  # what OmegaConf reads with: 1e-4 
 from srgan_lit.common.errors import SRGANError
 
 LONGEST = 2**20  # bytes; a run's own has a few thousand
+DEEPEST = 100  # levels; a run's own has six
 _ESCAPED = re.compile(r"(\\*)\$\{")
 
 
-class _Loader(get_yaml_loader()):  # type: ignore[misc]
-    """Without aliases: nine lines of them stand for gigabytes, and what OmegaConf writes has none."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Called for each value before it is made."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"an alias in line {self.peek_event().start_mark.line + 1}; write the value itself")
-        return super().compose_node(parent, index)
+def _checked(text: str) -> str:
+    """Aliases are refused: nine lines of them stand for gigabytes, and what OmegaConf writes has none. So is depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias in line {event.start_mark.line + 1}; write the value itself")
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"more than {DEEPEST} levels in line {event.start_mark.line + 1}")
+    return text
 
 
 def read(path: Path) -> Any:
@@ -34,7 +37,7 @@ def read(path: Path) -> Any:
             content = opened.read(LONGEST + 1)
         if len(content) > LONGEST:
             raise ValueError(f"more than {LONGEST:,} bytes")
-        return _plain(yaml.load(content.decode(), Loader=_Loader))
+        return _plain(yaml.load(_checked(content.decode()), Loader=get_yaml_loader()))
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise SRGANError(" ".join(str(error).split())) from error
 
