@@ -29,6 +29,8 @@ from srgan_lit.training import build, dashboards, run
 from srgan_lit.training.callbacks.generator_files import GeneratorFiles
 from srgan_lit.training.run_files import RunCheckpoints
 
+pytestmark = pytest.mark.usefixtures("narrow_discriminators")
+
 TESTS = Path(__file__).resolve().parents[1]
 
 NEVER = ("validate_every=100", "checkpoint_every=100")
