@@ -9,6 +9,9 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
+
+from helpers import warm_python
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -17,10 +20,12 @@ def execute(name: str, folder: Path, **environment: str):
     """The notebook ``name`` with the outputs that it has when it is run in ``folder``."""
     import nbclient
     import nbformat
+    from jupyter_client import launcher
 
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(folder)}})
-    client.execute(env={**os.environ, **environment})
+    with mock.patch.object(launcher, "Popen", warm_python.Popen):
+        client.execute(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment})
     return notebook
 
 

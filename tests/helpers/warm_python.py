@@ -208,6 +208,8 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     tempfile.tempdir = None  # TMPDIR is read again
+    if backend := os.environ.get("MPLBACKEND"):
+        importlib.import_module("matplotlib").rcParams["backend"] = backend
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin, sys.stdout, sys.stderr = (
         open(own, mode, encoding="utf-8", errors=errors, buffering=buffering, closefd=False)  # noqa: SIM115
