@@ -49,9 +49,9 @@ audit: setup
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# Folders whose tests hardly start processes.
+# Folders whose tests hardly start processes, without those that take seconds.
 test-quick: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(QUICK)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not long' $(QUICK)
 
 # Kills, mutated files, several processes and long runs: an hour and more.
 test-slow: setup

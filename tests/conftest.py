@@ -43,7 +43,7 @@ def pytest_xdist_auto_num_workers(config):
 LONGEST = [
     "test_launch", "test_readme", "test_train", "test_run_life", "test_interruptions", "test_resume", "test_multirun",
     "test_notebooks", "test_package", "test_plain_trainer", "test_recorded_iterations", "test_benchmark",
-    "test_discriminator_options", "test_updates", "test_every_key_is_wired", "test_attacks", "test_app",
+    "test_discriminator_options", "test_updates", "test_every_key_is_wired", "test_configs", "test_attacks", "test_app",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", *map(str, arguments)]
 
 
+@pytest.mark.long
 def test_with_nothing_open_a_picture_is_enlarged_all_the_same(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.tif")

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 
 from helpers import noise_photos, warm_python
+from helpers.in_process import until_it_trains
 from helpers.patience import HANGS_SECONDS
 from srgan_lit.config import combinations, misspellings
 from srgan_lit.config.schema import LoggerConfig
@@ -147,13 +148,21 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("arguments", REFUSED, ids=" ".join)
-def test_refused_in_one_line_with_exit_status_2(arguments, tmp_path):
-    result = train(*arguments, f"hydra.run.dir={tmp_path}/run")
-    lines = result.stderr.strip().splitlines()
-    assert result.returncode == 2, result.stderr
-    assert len(lines) == 1, result.stderr
+def test_refused_in_one_line_with_exit_status_2(arguments, tmp_path, capsys):
+    status, lines = until_it_trains(capsys, *arguments, f"hydra.run.dir={tmp_path}/run")
+    assert status == 2, lines
+    assert len(lines) == 1, lines
     assert REFUSED[arguments] in lines[0]
     assert not list(tmp_path.iterdir()), "a refused command leaves no run directory"
+
+
+@pytest.mark.parametrize("arguments", [("model.block=5",), ("resume=nowhere",), ("sweep=adverserial",)], ids=" ".join)
+def test_a_process_that_is_refused_says_no_more_and_exits_so_too(arguments, tmp_path):
+    result = train(*arguments, f"hydra.run.dir={tmp_path}/run")
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert REFUSED[arguments] in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_crop_larger_than_the_pictures_is_refused(photos):

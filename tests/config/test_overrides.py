@@ -87,6 +87,7 @@ def run(arguments: list[str], folder) -> tuple[int, list[str], list[TrainConfig]
     return status, errors.getvalue().splitlines(), trained
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("times", [25, pytest.param(500, marks=pytest.mark.slow)])
 def test_any_command_line_is_composed_or_refused_in_one_line(times, tmp_path):
     @settings(

@@ -109,6 +109,7 @@ def same(first, second):
         assert torch.equal(hr, other_hr)
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_bit_for_bit_with_and_without_workers(cache, tmp_path):
     whole, trainer = fit(sample(cache, iterations=14))
     assert len(whole.seen) == 14

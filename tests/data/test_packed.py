@@ -277,6 +277,7 @@ def running(group):
     return found
 
 
+@pytest.mark.long
 def test_a_kill_in_the_middle_leaves_no_cache_that_looks_whole_and_no_process(tmp_path):
     folder, cache = tmp_path / "photos", tmp_path / "cache"
     fill(folder, 24, side=700)
@@ -290,6 +291,7 @@ def test_a_kill_in_the_middle_leaves_no_cache_that_looks_whole_and_no_process(tm
     until(lambda: not running(process.pid))
 
 
+@pytest.mark.long
 def test_two_processes_at_once_pack_once(tmp_path):
     folder, cache = tmp_path / "photos", tmp_path / "cache"
     fill(folder, 24, side=500)

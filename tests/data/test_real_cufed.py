@@ -13,6 +13,7 @@ DATA = Path(os.environ.get("SRGAN_LIT_DATA", Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(not (DATA / "CUFED5").is_dir(), reason="CUFED is not at hand (SRGAN_LIT_DATA)")
 
 
+@pytest.mark.long
 def test_it_is_prepared_trained_on_and_scored(tmp_path, capsys):
     cufed, cufed5 = DATA / "CUFED", DATA / "CUFED5"
     assert prepare.main(["cufed", "--root", str(cufed), "--cache", str(tmp_path / "cache")]) == 0

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ def test_both_sides_of_the_split_have_something(albums, share):
     assert held_out < albums
 
 
+@pytest.mark.long
 @given(st.sets(st.integers(), min_size=200, max_size=300), st.sets(st.integers(), max_size=50))
 def test_no_album_moves_when_others_are_added(albums, others):
     before, after = splits.held_out(map(str, albums), 0.2), splits.held_out(map(str, albums | others), 0.2)

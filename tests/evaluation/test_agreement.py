@@ -13,6 +13,7 @@ from srgan_lit.pictures import bicubic, rgb8, tensors
 PHOTOS = [SAMPLE / "test" / f"{name}.png" for name in ("chelsea", "coffee")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["srresnet", "srgan"])
 def test_files_and_onnx_score_what_evaluate_does(model, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -253,6 +253,7 @@ def pixel(browser, figure: str, x: float, y: float = 0.5) -> list[int]:
         return list(shot.convert("RGB").getpixel((int(shot.width * x), int(shot.height * y))))
 
 
+@pytest.mark.long
 def test_every_picture_loads_and_nothing_is_fetched(opened, page):
     sizes = opened.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth])")
     assert sizes == [[True, 16], [True, 64], [True, 64], [True, 64]] * 2
@@ -280,6 +281,7 @@ def choose(browser, side: str, label: str) -> None:
     Select(browser.find_element("css selector", f".picture .{side}")).select_by_visible_text(label)
 
 
+@pytest.mark.long
 def test_the_divider_follows_keyboard_and_pointer(opened):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys

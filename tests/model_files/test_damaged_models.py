@@ -28,6 +28,7 @@ def run_dir(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.long
 def test_a_flipped_byte_is_noticed_wherever_it_is_and_the_newest_whole_one_is_taken(run_dir):
     """Bytes of names and padding that nothing reads may be any."""
     last = run_dir / "checkpoints" / "last.ckpt"

@@ -170,6 +170,7 @@ def test_half_the_size_is_the_same_to_float16(tmp_path):
         assert torch.equal(now, value.half().float() if value.dim() == 4 else value)
 
 
+@pytest.mark.long
 def test_the_bundled_srresnet_beats_bicubic_on_pictures_that_it_has_not_seen():
     from srgan_lit.data import sets
     from srgan_lit.evaluation import metrics
@@ -252,6 +253,7 @@ def test_a_name_in_the_box_that_is_also_a_model_here_is_refused(kind, tmp_path, 
     assert not generator_file.is_bicubic("./bicubic")
 
 
+@pytest.mark.long
 def test_a_file_that_is_replaced_while_it_is_read_is_the_one_or_the_other(tmp_path: Path) -> None:
     """Metadata of one and tensors of the other would be a generator with wrong ranges, or none."""
     one, other = small(1), small(2)

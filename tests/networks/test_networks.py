@@ -155,6 +155,7 @@ def test_a_start_as_interpolation_learns_in_every_weight():
         interpolation_(Generator(blocks=1, features=2))
 
 
+@pytest.mark.long
 def test_gradients_are_the_same_bits_in_whichever_order_threads_come(many_threads):
     torch.manual_seed(0)
     generator, lr, hr = Generator(blocks=1), torch.rand(2, 3, 12, 12), torch.rand(2, 3, 48, 48)

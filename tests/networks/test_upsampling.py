@@ -103,6 +103,7 @@ def test_a_checkpoint_builds_it_again():
     again.load_state_dict(module.state_dict())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".pth"])
 def test_every_export_computes_the_same(tmp_path, suffix):
     """The command compares the outputs itself, and writes nothing where they differ."""

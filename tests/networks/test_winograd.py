@@ -106,6 +106,7 @@ def test_learning_half_precision_and_contiguous_go_the_plain_way(taken):
     assert not taken
 
 
+@pytest.mark.long
 def test_features_and_the_upscaler_take_it_and_the_benchmark_s_opponents_do_not(taken):
     generator = Generator(blocks=1).eval()
     pixels = (random(48, 48, 3).abs() * 255).clamp(0, 255).to(torch.uint8).numpy()

@@ -193,6 +193,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", bombs())
 def test_bombs_are_refused_before_they_grow(name, tmp_path, capsys):
     content, said = bombs()[name]

@@ -62,6 +62,7 @@ def test_more_frames_than_the_bound_are_refused_before_their_pixels_are_decoded(
             pass
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_pages_are_refused_in_one_line(tmp_path, capsys):
     assert len(tiff(1, bits=16)) < 300
     with Image.open(io.BytesIO(tiff(3))) as image:

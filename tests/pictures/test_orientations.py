@@ -131,6 +131,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.
     return folder, written(folder)
 
 
+@pytest.mark.long
 def test_upscale_sees_every_tiff_upright(files: tuple[Path, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, expected = files
     assert len(expected) > 600
