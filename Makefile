@@ -9,7 +9,7 @@ QUICK := $(addprefix tests/,common config data evaluation losses model_files net
 # Else each of the tests' processes compiles what it imports once more: ten seconds for torch and Lightning.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo check audit test test-quick test-slow gpu scores notebooks format clean
+.PHONY: setup demo check audit test test-quick test-slow test-mutations gpu scores notebooks format clean
 
 setup: .venv/.ready
 
@@ -56,6 +56,11 @@ test-quick: check
 # Kills, mutated files, several processes and long runs: an hour and more.
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+# The source is changed in one place at a time, and a test must fail. What was tried is kept in build/: it goes on there.
+test-mutations: setup
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m helpers.mutants $(MUTANTS)
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m helpers.ignored_keys
 
 # The tables of MODELS.md and docs/held_out.md. TESTS holds Set5 and Set14, TRAINED is data.root of the training, FEATURES
 # holds VGG19's and SqueezeNet's.
