@@ -108,9 +108,9 @@ def cufed(root: Path) -> Report:
     names = {
         part: {path.name for path in contents[part].pictures} if part in parts else set() for part in layouts.CUFED
     }
-    pairs = len(names["input"] & names["ref"])
     report = Report(wrong=[line for each in contents.values() for line in each.unreadable])
-    report.rows.append(("pairs", str(pairs), str(CUFED_PAIRS)))
+    if names["ref"]:
+        report.rows.append(("pairs", str(len(names["input"] & names["ref"])), str(CUFED_PAIRS)))
     report.rows.extend((f"{part}/", str(len(names[part])), str(CUFED_PAIRS)) for part in layouts.CUFED)
     report.rows.append(("albums", str(len({layouts.cufed_album(name) for name in names["input"]})), ""))
     if len(names["input"]) != CUFED_PAIRS:

@@ -132,7 +132,7 @@ class Layout:
     def understood(self, root: Path) -> str:
         """One line: how many pictures, and which files are what."""
         with_lr = sum(lr is not None for _, lr in self.pairs)
-        count = f"{with_lr} pairs" if with_lr == len(self.pairs) else f"{len(self.pairs)} pictures"
+        count = f"{len(self.pairs)} {'pair' if with_lr == len(self.pairs) else 'picture'}{'s' * (len(self.pairs) != 1)}"
         if 0 < with_lr < len(self.pairs):
             count += f", {with_lr} of them with LR files"
         remarks = self.remarks or ["each is an original, LR is made of it"]
