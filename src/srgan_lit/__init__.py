@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from srgan_lit.model_files.generator_file import load_generator, save_generator
     from srgan_lit.networks.srresnet import Generator
     from srgan_lit.training.module import SRGANModule
+    from srgan_lit.training.per_network_ddp import PerNetworkDDP
     from srgan_lit.upscaling.engine import enlarge
     from srgan_lit.upscaling.target_sizes import TargetSize
 
@@ -23,13 +24,14 @@ _HOME = {
     "Generator": "networks.srresnet",
     "SRDataModule": "data.datamodule",
     "SRGANModule": "training.module",
+    "PerNetworkDDP": "training.per_network_ddp",
     "enlarge": "upscaling.engine",
     "TargetSize": "upscaling.target_sizes",
 }
 
 __all__ = [
-    "Generator", "SRDataModule", "SRGANModule", "TargetSize", "__version__", "enlarge", "load_generator",
-    "save_generator",
+    "Generator", "PerNetworkDDP", "SRDataModule", "SRGANModule", "TargetSize", "__version__", "enlarge",
+    "load_generator", "save_generator",
 ]  # fmt: skip
 
 

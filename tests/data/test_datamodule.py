@@ -114,7 +114,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_and_without_workers(cache, tmp_p
     whole, trainer = fit(sample(cache, iterations=14))
     assert len(whole.seen) == 14
     assert [names[0] for names, _, _ in whole.validated] == [f"admiral_{number:02}.png" for number in range(6)] * 4
-    assert all(grey is False and shape == (1, 3, 160, 160) for _, grey, shape in whole.validated)
+    assert all(grey == [False] and shape == (1, 3, 160, 160) for _, grey, shape in whole.validated)
     for (after, hook), workers in itertools.product([(5, "batch"), (6, "validation")], [0, 2]):
         path = tmp_path / f"{hook}{workers}.ckpt"
         first, _ = fit(sample(cache, iterations=14, workers=workers), callbacks=[Stop(after, path, hook=hook)])

@@ -17,7 +17,7 @@ from helpers.tiny_training import CROP, make, plan
 from srgan_lit.config.schema import DiscriminatorConfig
 from srgan_lit.networks import discriminators
 from srgan_lit.training.callbacks.stop_on_signal import StopOnSignal
-from srgan_lit.training.networks_apart import NetworksApart
+from srgan_lit.training.per_network_ddp import PerNetworkDDP
 
 
 class Counting(L.Callback):
@@ -33,7 +33,7 @@ class Counting(L.Callback):
             return allreduce_hook(None, bucket)
 
         strategy = trainer.strategy
-        reducers = strategy.reducers.values() if isinstance(strategy, NetworksApart) else [strategy.model]
+        reducers = strategy.reducers.values() if isinstance(strategy, PerNetworkDDP) else [strategy.model]
         for reducer in reducers:
             reducer.register_comm_hook(None, count)
         self.broadcast = torch.distributed.broadcast
@@ -80,7 +80,7 @@ def per_update(counting):
 
 def compared(folder, kind):
     theirs, by_lightning = trained("ddp_find_unused_parameters_true", folder, kind)
-    ours, by_us = trained(NetworksApart(), folder, kind, StopOnSignal())
+    ours, by_us = trained(PerNetworkDDP(), folder, kind, StopOnSignal())
     state = theirs.state_dict()
     return {
         "bytes": {

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,6 +101,16 @@ def test_when_one_process_dies_the_other_ends(tmp_path):
     assert process.returncode == 1
     assert "another process of this training ended" in stderr.splitlines()[-1]
     assert f"resume={run_dir}" in stderr.splitlines()[-1]
+
+
+def test_where_the_loss_of_one_process_explodes_all_leave_the_checkpoint_out(tmp_path):
+    program = Path(__file__).parents[1] / "helpers" / "one_diverges.py"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    result = run([*launcher, str(program), str(tmp_path)])  # in which one would wait for the other for ever
+    assert result.returncode == 0, result.stderr
+    assert sorted(result.stdout.splitlines()) == ["process 0: lost True", "process 1: lost True"]
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 10, "of twelve iterations: the last sound one"
 
 
 def contents(run_dir):

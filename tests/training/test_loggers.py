@@ -290,7 +290,7 @@ def test_a_row_of_the_table_is_a_panel_of_every_validation_picture(monkeypatch, 
     trainer = SimpleNamespace(global_step=7)
     showcase.on_validation_start(trainer, None)
     for number in range(dashboard_pictures.PICTURES + 1):
-        batch = {"name": [f"p{number}"], "lr": torch.rand(1, 3, 8, 8), "hr": torch.rand(1, 3, 32, 32), "grey": False}
+        batch = {"name": [f"p{number}"], "lr": torch.rand(1, 3, 8, 8), "hr": torch.rand(1, 3, 32, 32), "grey": [False]}
         showcase.on_validation_batch_end(trainer, None, torch.full((1, 3, 32, 32), number / 5), batch, number)
     showcase.on_validation_end(trainer, None)
     assert set(shown) == {(panel, 7) for panel in dashboard_pictures.PANELS}

@@ -13,7 +13,7 @@ from helpers.configurations import tiny
 from helpers.tiny_runs import BOTH, TINY
 from srgan_lit.model_files.generator_file import read_metadata
 from srgan_lit.training import build, run
-from srgan_lit.training.networks_apart import NetworksApart
+from srgan_lit.training.per_network_ddp import PerNetworkDDP
 
 pytestmark = pytest.mark.usefixtures("narrow_discriminators")
 
@@ -74,7 +74,7 @@ def test_the_strategy_is_that_of_the_key(tmp_path):
     plain = strategy("trainer.strategy=ddp")
     assert type(plain) is DDPStrategy
     assert not plain._ddp_kwargs
-    assert type(strategy()) is NetworksApart
+    assert type(strategy()) is PerNetworkDDP
     assert not strategy()._ddp_kwargs["find_unused_parameters"]
     config = tiny(tmp_path, "trainer=ddp", "trainer.accelerator=cpu")
     own = dataclasses.replace(config, model=dataclasses.replace(config.model, name="own"))

@@ -149,7 +149,7 @@ class WholePairs(Dataset[Batch]):
             "lr": _tensor(pair.lr[None].copy()),
             "hr": _tensor(pair.hr[None].copy()),
             "name": [pair.name],
-            "grey": pair.grey,
+            "grey": [pair.grey],
         }
 
 

@@ -39,7 +39,7 @@ from srgan_lit.training.callbacks.progress_bar import IterationBar
 from srgan_lit.training.callbacks.stop_on_divergence import StopWhenDiverged
 from srgan_lit.training.float16_scalers import OPTIMIZERS, ScalerPerOptimizer
 from srgan_lit.training.module import SRGANModule
-from srgan_lit.training.networks_apart import NetworksApart
+from srgan_lit.training.per_network_ddp import PerNetworkDDP
 from srgan_lit.training.run_files import ContinuedCSVLogger, RunCheckpoints, WholeCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ def trainer(config: TrainConfig, *, iteration: int = 0, also: Sequence[Callback]
     strategy: Any = where.strategy
     if strategy == "auto" and where.devices * where.num_nodes > 1:
         # A network of one's own may have weights that do not take part.
-        strategy = NetworksApart(find_unused_parameters=OWN in (config.model.name, config.discriminator.name))
+        strategy = PerNetworkDDP(find_unused_parameters=OWN in (config.model.name, config.discriminator.name))
     trainer_options.set_tf32(where)
     made = L.Trainer(
         accelerator=where.accelerator,

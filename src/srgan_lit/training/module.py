@@ -36,11 +36,20 @@ from srgan_lit.losses.terms import Own, Update, weighted
 from srgan_lit.networks import architectures, discriminators
 from srgan_lit.networks.discriminator import unrecorded
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.training import float16_scalers, recipe, recorded_iterations, schedules, updates
+from srgan_lit.training import (
+    batches,
+    float16_scalers,
+    per_network_ddp,
+    recipe,
+    recorded_iterations,
+    schedules,
+    updates,
+    whole_pictures,
+)
 from srgan_lit.training.feature_loss import LPIPS, FeatureLoss
 from srgan_lit.training.float16_scalers import ScalerPerOptimizer
 from srgan_lit.training.images_per_second import Speed
-from srgan_lit.training.networks_apart import NetworksApart
+from srgan_lit.training.per_network_ddp import PerNetworkDDP
 from srgan_lit.training.recorded_iterations import RecordedIterations
 from srgan_lit.training.schedules import scheduler
 from srgan_lit.training.whole_pictures import WholePictures, judged
@@ -86,8 +95,9 @@ class SRGANModule(L.LightningModule):
     An update whose gradient is not finite is left out, and with it what that batch did to the statistics of
     BatchNorm: ``skipped`` counts such iterations, ``skipped_in_a_row`` those since the last good one.
 
-    Batches are dicts of ``lr`` and ``hr`` (B, 3, H, W) in [0, 1]; validation batches hold one whole picture,
-    its ``name`` and whether it is ``grey``.
+    Batches are dicts of ``lr`` and ``hr`` (B, 3, H, W) in [0, 1], or pairs of them; those of a validation or test hold
+    whole pictures of one size. They may have the pictures' ``name`` (else bicubic is scored anew each time) and say
+    which are ``grey`` (scored as such). Scores of a second loader are called ``val/psnr_1`` and so on.
     """
 
     def __init__(
@@ -154,6 +164,7 @@ class SRGANModule(L.LightningModule):
         self._finite: Tensor | None = None  # whether every gradient of this iteration is, known to the device
         self._rates: dict[str, float] = {}  # learning rates of this iteration
         self._speed = Speed()
+        self._looked_at = False  # a batch of this fit
         self.train()
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -222,7 +233,7 @@ class SRGANModule(L.LightningModule):
 
         Raises:
             UsageError: the data are of another scale, or crops of another size than the discriminator's, or the
-                precision is none of ``PRECISIONS``.
+                precision is none of ``PRECISIONS``, or the strategy waits for gradients that an update does not make.
             SRGANError: the weights of the feature loss cannot be read or downloaded.
         """
         scale = self.generator.scale
@@ -237,8 +248,10 @@ class SRGANModule(L.LightningModule):
             )
         if self.trainer.precision not in PRECISIONS:
             raise UsageError(f"precision={self.trainer.precision!r}; take one of {', '.join(PRECISIONS)}")
+        per_network_ddp.check(self.trainer.strategy)
         float16_scalers.separate(self.trainer)
         self._whole_pictures.forget()
+        self._looked_at = False
         if stage == "fit":
             self.load_judges()  # a missing file must end the run now, not at the first validation
 
@@ -263,7 +276,12 @@ class SRGANModule(L.LightningModule):
     # ------------------------------------------------------------------ training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One iteration; what it did is in ``values``."""
+        """One iteration; what it did is in ``values``.
+
+        Raises:
+            UsageError: ``batch`` is none for super-resolution.
+        """
+        batch = self._completed(batch, quietly=self._trainer is None or not self.row_is_due(self.global_step + 1))
         lr, hr, phase = batch["lr"], batch["hr"], self.phase
         self.values = self.iteration(lr, hr) if self._recorded is None else self._recorded(self._kind(), lr, hr)
         if self._trainer is not None:
@@ -272,6 +290,11 @@ class SRGANModule(L.LightningModule):
             if self.row_is_due(self.global_step):
                 self.read_values()
                 self._log_row()
+
+    def _completed(self, batch: Any, *, quietly: bool = False) -> dict[str, Any]:
+        """As ``batches.complete``; it looks at the values of the first, or of the first without ``quietly``."""
+        look, self._looked_at = not quietly and not self._looked_at, self._looked_at or not quietly
+        return batches.complete(batch, scale=self.generator.scale, look=look)
 
     def iteration(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """All that an iteration does on the device, with the whole batch or with its parts one after another.
@@ -409,7 +432,7 @@ class SRGANModule(L.LightningModule):
             self.trainer.precision_plugin.use(name)
         optimizer.zero_grad()
         strategy = self.trainer.strategy
-        if isinstance(strategy, NetworksApart):
+        if isinstance(strategy, PerNetworkDDP):
             strategy.use(network)
         for number, ((loss, values), share) in enumerate(zip(parts, shares, strict=True), start=1):
             unsynchronised: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
@@ -524,41 +547,48 @@ class SRGANModule(L.LightningModule):
         self.average_statistics()
         self._begin_whole_pictures()
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Score one whole picture, next to bicubic; returns ``sr`` (1, 3, H, W) for callbacks that show it.
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Score whole pictures, next to bicubic; returns ``sr`` (B, 3, H, W) for callbacks that show it.
 
-        A picture with ``"counted": False`` is scored too, since all processes take part, and has no weight in the mean.
+        One with ``"counted": False`` is scored too, since all processes take part, and has no weight in the mean.
         """
-        lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
-        sr = self.enlarged(lr)
-        scores = self._whole_pictures.validation_scores(sr, lr, hr, name=batch["name"][0], grey=grey)
-        # Pretraining optimises no textures; a validation outside of a training scores everything.
-        by_features = self.plan.adversarial and (self.phase == ADVERSARIAL or not self._fitting)
-        if by_features and self.perceptual is not None:
-            scores["perceptual"] = judged(FeatureDistance(self.perceptual), sr, hr)
-        if self._lpips is not None:
-            scores["lpips"] = judged(self._lpips.on(self.device), sr, hr)
-        self._score("val", scores, counted=bool(batch.get("counted", True)))
-        return sr
+        batch = self._completed(batch)
+        all_sr = self.enlarged(batch["lr"])
+        for sr, lr, hr, name, grey in whole_pictures.each(all_sr, batch):
+            scores = self._whole_pictures.validation_scores(sr, lr, hr, name=name, grey=grey)
+            if self._scores_features and self.perceptual is not None:
+                scores["perceptual"] = judged(FeatureDistance(self.perceptual), sr, hr)
+            if self._lpips is not None:
+                scores["lpips"] = judged(self._lpips.on(self.device), sr, hr)
+            self._score("val", scores, batch, dataloader_idx)
+        return all_sr
+
+    @property
+    def _scores_features(self) -> bool:
+        """Pretraining optimises no textures: not there, unless a callback goes by them. Outside of a training, yes."""
+        monitored = any(getattr(each, "monitor", None) == "val/perceptual" for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return bool(self.plan.adversarial) and (self.phase == ADVERSARIAL or not self._fitting or monitored)
 
     @property
     def _fitting(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
 
-    def _score(self, stage: str, scores: dict[str, Tensor], *, counted: bool) -> None:
+    def _score(self, stage: str, scores: dict[str, Tensor], batch: dict[str, Any], loader: int) -> None:
         """Add one picture's scores to the means of all; one that is not ``counted`` has no weight.
 
         In a training ``on_validation_end`` logs the means by iterations; Lightning would log them by batches.
         """
+        counted = bool(batch.get("counted", True))
         for name, score in scores.items():
             value = score.mean().float().to(self.device)  # where processes exchange it, wherever it was computed
             self.log(
-                f"{stage}/{name}",
+                f"{stage}/{name}_{loader}" if loader else f"{stage}/{name}",
                 value if counted else torch.zeros_like(value),
                 batch_size=int(counted),
                 sync_dist=True,
                 logger=False if self._fitting else None,
                 prog_bar=name in ("psnr", "psnr_bicubic"),
+                add_dataloader_idx=False,
             )
 
     def on_validation_end(self) -> None:
@@ -588,13 +618,14 @@ class SRGANModule(L.LightningModule):
         """Drop the accelerated copy."""
         self._whole_pictures.end()
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Score one whole picture in every protocol, next to bicubic; returns ``sr`` (1, 3, H, W)."""
-        lr, hr, grey = batch["lr"], batch["hr"], bool(batch["grey"])
-        sr = self.enlarged(lr)
-        scores = self._whole_pictures.test_scores(sr, lr, hr, grey=grey)
-        self._score("test", scores, counted=bool(batch.get("counted", True)))
-        return sr
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Score whole pictures in every protocol, next to bicubic; returns ``sr`` (B, 3, H, W)."""
+        batch = self._completed(batch)
+        all_sr = self.enlarged(batch["lr"])
+        for sr, lr, hr, _, grey in whole_pictures.each(all_sr, batch):
+            scores = self._whole_pictures.test_scores(sr, lr, hr, grey=grey)
+            self._score("test", scores, batch, dataloader_idx)
+        return all_sr
 
     def predict_step(self, batch: dict[str, Any] | Tensor, batch_idx: int) -> Tensor:
         """The picture ``sr`` (B, 3, scale*h, scale*w) in [0, 1] of ``lr``, or of a batch with ``lr`` in it."""

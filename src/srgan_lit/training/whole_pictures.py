@@ -1,6 +1,7 @@
 """Whole pictures in a training: enlarged and scored as ``evaluate`` does it, next to bicubic. No loggers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class WholePictures:
     def __init__(self, scale: int) -> None:
         self._scale = scale
         self._protocol = metrics.protocol(f"y_shave{scale}")
-        self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
+        self._bicubic_scores: dict[str, tuple[Tensor, ...]] = {}
         self._enlarger: engine.Enlarger | None = None  # between ``begin`` and ``end``
 
     def forget(self) -> None:
@@ -55,17 +56,16 @@ class WholePictures:
     def validation_scores(self, sr: Tensor, lr: Tensor, hr: Tensor, *, name: str, grey: bool) -> dict[str, Tensor]:
         """PSNR and SSIM of ``sr`` and of bicubic, and the gain over it, in the literature's protocol for this scale.
 
-        Bicubic's are computed once for each ``name``.
+        Bicubic's are computed once for each ``name``, and each time where it is "".
         """
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
         scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
-        if name not in self._bicubic_scores:
+        known = self._bicubic_scores.get(name) if name else None
+        if known is None:
             smooth = self._by_bicubic(lr, hr)
-            self._bicubic_scores[name] = (
-                metrics.psnr(smooth, hr, self._protocol, grey=grey),
-                metrics.ssim(smooth, hr, self._protocol, grey=grey),
-            )
-        scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic_scores[name]
+            known = tuple(judge(smooth, hr, self._protocol, grey=grey) for judge in (metrics.psnr, metrics.ssim))
+            self._bicubic_scores[name] = known
+        scores["psnr_bicubic"], scores["ssim_bicubic"] = known
         scores["psnr_gain"] = scores["psnr"] - scores["psnr_bicubic"]
         return scores
 
@@ -82,6 +82,13 @@ class WholePictures:
 
     def _by_bicubic(self, lr: Tensor, hr: Tensor) -> Tensor:
         return tensors.from_pixels(bicubic.enlarge(tensors.to_pixels(lr), self._scale)).to(hr.device)
+
+
+def each(sr: Tensor, batch: Mapping[str, Any]) -> Iterator[tuple[Tensor, Tensor, Tensor, str, bool]]:
+    """``sr``, ``lr`` and ``hr`` (1, 3, H, W), name and greyness of each picture of a batch."""
+    for number, (name, grey) in enumerate(zip(batch["name"], batch["grey"], strict=True)):
+        one = slice(number, number + 1)
+        yield sr[one], batch["lr"][one], batch["hr"][one], name, bool(grey)
 
 
 def judged(judge: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from srgan_lit.evaluation import comparison_strip, hardest_boxes, metrics
 from srgan_lit.pictures import bicubic, tensors
+from srgan_lit.training import batches, whole_pictures
 from srgan_lit.training.dashboards import Dashboard
 
 PICTURES = 4  # the first of the validation set: the same in every run on the same pictures
@@ -55,11 +56,12 @@ class Showcase(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw a picture's panels; ``outputs`` is the validation step's SR image."""
-        if batch_idx < PICTURES:
-            grey = bool(batch["grey"])
-            views = Views(lr=batch["lr"], sr=outputs, hr=batch["hr"], grey=grey, scale=self.scale)
-            for name, draw in PANELS.items():
-                self._panels[name][batch["name"][0]] = draw(views)
+        for sr, lr, hr, name, grey in whole_pictures.each(outputs, batches.complete(batch, scale=self.scale)):
+            if len(shown := self._panels[next(iter(PANELS))]) == PICTURES or dataloader_idx:
+                return
+            views = Views(lr=lr, sr=sr, hr=hr, grey=grey, scale=self.scale)
+            for panel, draw in PANELS.items():
+                self._panels[panel][name or f"picture {len(shown) + 1}"] = draw(views)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hand the panels to every dashboard."""

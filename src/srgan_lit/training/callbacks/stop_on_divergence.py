@@ -1,9 +1,10 @@
 """What ends a training whose gradients are no longer finite: the pictures' names, and a command that helps."""
 
+import functools
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class StopWhenDiverged(Callback):
     """End the run where the last ``LIMIT`` iterations, or more, are left out by ``SRGANModule``.
 
     It looks where a line of the log is due, since looking waits for the device, and after ``PATIENCE`` iterations at
-    the latest. What it sees is the same as if it had looked at each iteration.
+    the latest. What it sees is the same as if it had looked at each iteration. Several processes see the mean of
+    their losses, and so decide alike: a checkpoint that one of them left out would keep the others waiting for ever.
 
     Weights are lost before gradients stop being finite: a checkpoint that was written meanwhile would diverge again
     at once. So each loss is compared with those that the phase began with; while it is far above them no checkpoint
@@ -55,6 +57,7 @@ class StopWhenDiverged(Callback):
         self._sound = 0  # iterations after which the weights were certainly good
         self._lost = False
         self._unread: list[tuple[int, str, Tensor]] = []  # iterations, their phases, and losses still on the device
+        self._mean: Callable[[Tensor], Any] = lambda losses: losses  # of all processes
 
     @property
     def lost(self) -> bool:
@@ -70,6 +73,10 @@ class StopWhenDiverged(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with it."""
         self._first = {phase: list(losses) for phase, losses in state_dict["first"].items()}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Know the other processes."""
+        self._mean = functools.partial(trainer.strategy.reduce, reduce_op="mean")
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -87,7 +94,7 @@ class StopWhenDiverged(Callback):
         self._look()
         if (skipped := pl_module.skipped_in_a_row) < LIMIT:
             return
-        names = ", ".join(batch["name"])
+        names = ", ".join(batch["name"]) if "name" in batch else "of pictures without names"
         last = f"{pl_module.global_step} had no finite gradient (the last batch: {names})"
         values = ((name, value) for name, value in pl_module.values.items() if not name.startswith("gradient_norm"))
         faulty = ", ".join(name for name, value in values if not value.isfinite())
@@ -115,7 +122,7 @@ class StopWhenDiverged(Callback):
         """Read the losses since the last look, waiting for the device once, and compare each."""
         if not self._unread:
             return
-        losses = torch.cat([loss.float().reshape(1) for _, _, loss in self._unread]).tolist()
+        losses = self._mean(torch.cat([loss.float().reshape(1) for _, _, loss in self._unread])).tolist()
         for (iteration, phase, _), loss in zip(self._unread, losses, strict=True):
             first = self._first[phase]
             if not math.isfinite(loss):

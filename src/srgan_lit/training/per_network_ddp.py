@@ -5,12 +5,29 @@ from collections.abc import Iterator
 from typing import cast
 
 from lightning.pytorch.overrides.distributed import _sync_module_states, prepare_for_backward
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from srgan_lit.common.errors import UsageError
 
-class NetworksApart(DDPStrategy):
+
+def check(strategy: Strategy) -> None:
+    """Refuse Lightning's plain DDP, which fails at the second update.
+
+    Raises:
+        UsageError: says what does work.
+    """
+    if not isinstance(strategy, DDPStrategy) or isinstance(strategy, PerNetworkDDP):
+        return
+    if not strategy._ddp_kwargs.get("find_unused_parameters"):
+        raise UsageError(
+            "strategy='ddp' waits at each update for the gradients of both networks, of which one is updated: pass "
+            "strategy=srgan_lit.PerNetworkDDP(), or 'ddp_find_unused_parameters_true', which sends more"
+        )
+
+
+class PerNetworkDDP(DDPStrategy):
     """DDP with a reducer for each network, instead of one for both.
 
     One for both reduces the gradients of all parameters at every update, those that are not updated as zeros:
