@@ -2,19 +2,23 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
 
 from helpers import tiny_runs, warm_python
-from srgan_lit import load_generator, train
+from srgan_lit import evaluate, export, load_generator, train, upscale
 from srgan_lit.common.errors import SRGANError
 from srgan_lit.data.sets import SAMPLE
 from srgan_lit.model_files.generator_file import read_metadata
@@ -68,7 +72,9 @@ def test_one_process_trains_their_parts(run):
 
 
 def test_their_generator_is_loaded_by_whoever_has_its_class(run, theirs, monkeypatch):
-    with pytest.raises(SRGANError, match=r"holds a 'their_project\.parts\.Shallow'.*network=…"):
+    with pytest.raises(
+        SRGANError, match=r"holds a 'their_project\.parts\.Shallow'.*--network their_project\.parts:Shallow"
+    ):
         load_generator(run)
     assert "their_project.parts" not in sys.modules
     monkeypatch.syspath_prepend(theirs)
@@ -151,9 +157,57 @@ def test_what_is_wrong_with_their_parts_is_refused_in_one_line(arguments, theirs
     GlobalHydra.instance().clear()
 
 
+def test_their_generator_enlarges_is_scored_and_exported_as_their_readme_says(run, theirs, tmp_path, monkeypatch):
+    text = (EXAMPLE / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    shutil.copytree(run, tmp_path / "runs" / "mine" / "2026-01-31_12-00-00")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(theirs)
+    for command, main in {"upscale": upscale.main, "evaluate": evaluate.main, "export": export.main}.items():
+        line = re.search(rf"^python -m srgan_lit.{command} (.*)$", text, re.MULTILINE)[1]
+        assert main(shlex.split(line)) == 0
+        without = line.replace("--network their_project.parts:Shallow", "--overwrite").replace("scores", "none")
+        assert main(shlex.split(without)) == 1, "what a file names is never imported"
+    made = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], made)
+    assert made["generator"].architecture == {"scale": 4, "width": 16}
+    with Image.open("photo_x4.png" if Path("photo_x4.png").exists() else "photo_x4.jpg") as written:
+        difference = np.abs(np.asarray(written, dtype=int) - np.asarray(made["large"], dtype=int))
+    assert difference.mean() < 8, "a JPEG of it"
+    rows = {row["model"]: row for row in json.loads(Path("scores/results.json").read_text())["rows"]}
+    assert rows.keys() == {"2026-01-31_12-00-00", "srgan"}
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("their_project.parts", "names a class as package.module:Class"),
+        ("their_project.absent:Shallow", "cannot be imported (ModuleNotFoundError"),
+        ("their_project.parts:Absent", "cannot be imported (AttributeError"),
+        ("their_project.parts:edges", "a function, no class"),
+        ("their_project.parts:WeightNorm", "cannot be made with {'scale': 4, 'width': 16}"),
+        ("torch.nn:ReLU", "cannot be made with"),
+    ],
+)
+def test_a_class_that_is_not_theirs_is_refused_in_a_line(network, said, run, theirs, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(theirs)
+    assert export.main([str(run), "-o", str(tmp_path / "x.onnx"), "--network", network]) in (1, 2)
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_that_no_model_needs_is_refused(theirs, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(theirs)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    own = ["--network", "their_project.parts:Shallow"]
+    for model in ([], ["--model", "srgan-fast"], ["--model", "bicubic"]):
+        assert upscale.main([str(tmp_path / "a.png"), *model, *own]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "--network" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_their_readme_tells_what_there_is():
     text = (EXAMPLE / "README.md").read_text(encoding="utf-8")
     assert "python -m srgan_lit.train --config-dir conf experiment=mine" in text
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
-    assert "network=Shallow(scale=4, width=16)" in code
-    assert "width: 16" in (EXAMPLE / "conf" / "experiment" / "mine.yaml").read_text()

@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="name in the box (srgan-upscale --list-models), .safetensors, run directory, .ckpt, auto or bicubic; the "
         "first says which pictures are hard",
     )
+    command_line.add_network(parser)
     parser.add_argument(
         "--data",
         nargs="+",
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--hr", type=Path, metavar="DIR", help="folder whose pictures are all originals, in no layout")
     parser.add_argument(
         "--lr",
-        metavar="DIR",
+        metavar="DIR|pil",
         help="folder with the LR files of --hr, called the same; or pil: make all LR by Pillow's bicubic, as papers' "
         "code for CUFED5 does, instead of MATLAB's",
     )
@@ -149,13 +150,16 @@ def _names(given: dict[str, Path]) -> dict[str, str]:
     return dict(zip(given, distinct(list(given.values())), strict=True))
 
 
-def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict[str, "Upscaler"], list[str]]:
+def _models(names: dict[str, str], arguments: argparse.Namespace) -> tuple[dict[str, "Upscaler"], list[str]]:
     """The models by display name, and what could not be loaded (one line each)."""
+    from srgan_lit.config import own_parts
     from srgan_lit.model_files import generator_file
     from srgan_lit.pictures import bicubic_tensors
-    from srgan_lit.upscaling import engine, model_choice, upscalers
+    from srgan_lit.upscaling import engine, model_choice, named_models, upscalers
 
-    chosen = engine.pick_device(device)
+    chosen, scale = engine.pick_device(arguments.device), arguments.scale
+    network = own_parts.named_class(arguments.network) if arguments.network else None
+    loaded: list[object] = []
     networks: dict[str, Upscaler | None] = {}
     failures = []
     for given, name in names.items():
@@ -165,13 +169,17 @@ def _models(names: dict[str, str], scale: int | None, device: str) -> tuple[dict
             elif generator_file.is_bicubic(given):
                 networks[name] = None
             else:
-                networks[name] = upscalers.Network(generator_file.load_generator(given), device=chosen)
+                generator = generator_file.load_generator(given, network=network)
+                networks[name] = upscalers.Network(generator, device=chosen)
+                loaded.append(generator)
         except UsageError:
             raise
         except SRGANError as error:
             failures.append(str(error))
     if not networks:
         raise SRGANError("; ".join(failures))
+    if not failures:
+        named_models.refuse_unused(network, loaded)
     scales = [network.scale for network in networks.values() if network]
     if scale and scales and scale != scales[0]:
         raise UsageError(f"--scale {scale}, but the models are x{scales[0]}; leave --scale out")
@@ -310,7 +318,7 @@ def run(arguments: argparse.Namespace) -> int:
     for kind in arguments.degradation:
         degradations.check(kind, "--degradation ")
     names = _names(_once(arguments.model, "--model", {"bicubic", model_choice.AUTO, *box.all_names()}))
-    models, failures = _models(names, arguments.scale, arguments.device)
+    models, failures = _models(names, arguments)
     scale = scoring.common_scale(models)
     protocol = arguments.protocol or f"y_shave{scale}"
     test_sets, unreadable = _sets(arguments, scale)

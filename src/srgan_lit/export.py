@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help="name in the box (srgan-upscale --list-models), .safetensors, run directory or .ckpt",
     )
+    command_line.add_network(parser)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
     parser.add_argument(
         "--uint8", action="store_true", help=".onnx: takes and gives 8-bit pixels, clamped, instead of [0, 1]"
@@ -179,12 +180,15 @@ def _write_pth(generator: "Generator | Ranged", path: Path, form: Form, model: s
     import torch
 
     from srgan_lit.model_files.generator_file import Ranged
+    from srgan_lit.networks import srresnet
 
     if isinstance(generator, Ranged):
         raise SRGANError(
             f"a state dict cannot say that this generator takes {generator.input_range} and gives "
             f"{generator.output_range}: export .onnx or .pt2"
         )
+    if not isinstance(generator, srresnet.Generator):
+        raise SRGANError("a state dict cannot be read back without its class, which is your own: export .onnx or .pt2")
     torch.save(generator.state_dict(), path)
 
 
@@ -235,10 +239,14 @@ def run(arguments: argparse.Namespace) -> int:
     import warnings
 
     from srgan_lit.common import atomic_files
+    from srgan_lit.config import own_parts
     from srgan_lit.model_files import generator_file
+    from srgan_lit.upscaling import named_models
 
     write, read = _WRITERS[output.suffix]
-    generator = generator_file.load_generator(arguments.model).requires_grad_(False)
+    network = own_parts.named_class(arguments.network) if arguments.network else None
+    generator = generator_file.load_generator(arguments.model, network=network).requires_grad_(False)
+    named_models.refuse_unused(network, [generator])
     output.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), atomic_files.replacing(output) as temporary:
         if not arguments.debug:  # exporters warn at length of what the check below answers

@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto: for each picture everyday or srgan, by its JPEG blocks and noise (default); a name in the box "
         "(--list-models), .safetensors, run directory, .ckpt, or bicubic",
     )
+    command_line.add_network(parser)
     sizes = parser.add_argument_group(
         "size", "the model always enlarges by its own scale (4); what is asked for is made of that by bicubic reduction"
     )
@@ -309,6 +310,8 @@ class _Models:
         from srgan_lit.upscaling import engine
 
         if self._auto:
+            if self._arguments.network:
+                raise UsageError("--network is about a --model of your own, and there is none")
             engine.pick_device(self._arguments.device)
         else:
             self._enlarger(None)
@@ -345,6 +348,7 @@ class _Models:
 
     def _ready(self, boxed: str | None) -> "Enlarger":
         from srgan_lit.common import cpu_instructions
+        from srgan_lit.config import own_parts
         from srgan_lit.model_files import box
         from srgan_lit.upscaling import engine, named_models
 
@@ -354,7 +358,11 @@ class _Models:
                 f"warning: this processor has no instructions for {arguments.precision}; float32 is much faster"
             )
         return engine.Enlarger(
-            named_models.load(box.path_of(boxed) if boxed else arguments.model, fidelity=arguments.fidelity),
+            named_models.load(
+                box.path_of(boxed) if boxed else arguments.model,
+                fidelity=arguments.fidelity,
+                network=own_parts.named_class(arguments.network) if arguments.network else None,
+            ),
             device=device,
             precision=arguments.precision,
             match_input=arguments.match_input,

@@ -88,6 +88,15 @@ def positive(text: str) -> float:
     return value
 
 
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add ``--network``."""
+    parser.add_argument(
+        "--network",
+        metavar="MODULE:CLASS",
+        help="class of a generator of your own that the model holds, package.module:Class; no file names code to run",
+    )
+
+
 def complain(message: object) -> None:
     """Print one line to stderr, whatever line breaks and control characters the message holds."""
     line = " ".join(str(message).split())

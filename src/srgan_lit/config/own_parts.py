@@ -6,7 +6,9 @@ file or a checkpoint, and from the ``config.yaml`` of a run only where the comma
 """
 
 import dataclasses
+import importlib
 import inspect
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,6 +65,27 @@ def check(settings: Mapping[str, Any], key: str, *, kind: type | None = None) ->
         except TypeError as error:
             raise UsageError(f"{key}: {target}: {error}") from error
     return target
+
+
+def named_class(text: str) -> type:
+    """The class that ``package.module:Class`` names: on a user's own command line, never in a file.
+
+    Raises:
+        UsageError: it names none, or cannot be imported.
+    """
+    module, _, name = text.partition(":")
+    if not module or not name:
+        raise UsageError(f"--network {text}: names a class as package.module:Class")
+    try:
+        found = operator.attrgetter(name)(importlib.import_module(module))
+    except Exception as error:  # a module that is imported may raise anything
+        raise UsageError(
+            f"--network {text}: cannot be imported ({_reason(error)}); install its package, or call python -m "
+            "srgan_lit.… in the folder that it is in"
+        ) from error
+    if not isinstance(found, type):
+        raise UsageError(f"--network {text}: a {type(found).__name__}, no class")
+    return found
 
 
 def targets(values: Any, key: str = "") -> dict[str, str]:

@@ -1,15 +1,15 @@
 """The generator file (``.safetensors``) and every way to name a model. No optimizer state.
 
 A generator file holds the tensors of the generator's state dict and, as string metadata: ``format_version``;
-``network`` (its name in ``networks.architectures``; srresnet where there is none); ``architecture`` (JSON, the
-keyword arguments that build it); ``input_range`` and ``output_range``;
+``network`` (its name in ``networks.architectures``, or of the user's class; srresnet where there is none);
+``architecture`` (JSON, the keyword arguments that build it); ``input_range`` and ``output_range``;
 ``trained`` (JSON: config hash, data, iterations, versions); ``scores`` (JSON, by protocol). Reading one never
 runs code.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 FORMAT_VERSION = "1"
+Own = Callable[..., nn.Module]  # a user's class of generators
 
 # What a converted generator expects and gives; ours is "unit" both ways.
 INPUT_RANGES = ("unit", "signed", "imagenet")  # [0, 1]; [-1, 1]; ImageNet mean and deviation
@@ -213,20 +214,23 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
 
 
 def _build(
-    network: object, architecture: dict[str, int | str], tensors: Mapping[str, Tensor], *, source: str
+    network: object, architecture: dict[str, int | str], tensors: Mapping[str, Tensor], own: Own | None, *, source: str
 ) -> Generator:
-    """A generator of the table, without values. What a file names and the table lacks is never imported.
+    """The generator that a file says, for its tensors. What a file names and the table lacks is never imported.
 
     Raises:
-        SRGANError: the table has no such network, or it refuses the architecture.
+        SRGANError: the table has no such network and there is no class ``own``, or it refuses the architecture.
     """
     row = architectures.ARCHITECTURES.get(str(network))
-    if row is None:
+    if row is None and own is None:
+        module, _, name = str(network)[:200].rpartition(".")
         raise SRGANError(
             f"{source}: holds a {str(network)[:200]!r}, which is none of this package's generators "
-            f"({', '.join(architectures.ARCHITECTURES)}), and what a file names is never imported: build the network "
-            "in Python and pass it, load_generator(path, network=…)"
+            f"({', '.join(architectures.ARCHITECTURES)}), and what a file names is never imported: name its class "
+            f"yourself, --network {module or 'package.module'}:{name} (in Python network={name})"
         )
+    if row is None:
+        return _build_own(own, architecture, source=source)
     try:
         for value in architecture.values():
             if not (0 < value <= 4096 if type(value) is int else isinstance(value, str) and len(value) < 32):
@@ -239,7 +243,26 @@ def _build(
         raise SRGANError(f"{source}: no generator has the architecture {architecture!r} ({error})") from error
 
 
-def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | Ranged:
+def _build_own(own: Own | None, architecture: dict[str, Any], *, source: str) -> Generator:
+    """A generator of the user's class, with values: some are in no state dict.
+
+    Raises:
+        SRGANError: the class refuses the architecture, or makes no generator.
+    """
+    assert own is not None
+    name = getattr(own, "__qualname__", repr(own))
+    try:
+        made = own(**architecture)
+    except Exception as error:  # somebody else's code
+        said = "" if architecture else "; the file says none: build it in Python and pass it, network=…"
+        raise SRGANError(f"{source}: {name} cannot be made with {architecture!r} ({error}){said}") from error
+    architectures.refuse_unless_generator(made, f"{source}: {name}")
+    if not hasattr(made, "architecture"):
+        made.architecture = architecture  # type: ignore[assignment]
+    return cast(Generator, made)
+
+
+def _from_generator_file(path: Path, network: nn.Module | Own | None) -> Generator | Ranged:
     # Read once, so that metadata and tensors are of one file even if it is replaced meanwhile.
     content = b""
     try:
@@ -255,9 +278,9 @@ def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | R
     except Exception as error:  # see read_metadata
         raise SRGANError(f"{path}: not a whole generator file ({error})") from error
     generator = (
-        _build(metadata.network, metadata.architecture, tensors, source=str(path))
-        if network is None
-        else cast(Generator, network)
+        cast(Generator, network)
+        if isinstance(network, nn.Module)
+        else _build(metadata.network, metadata.architecture, tensors, network, source=str(path))
     )
     load_strictly(generator, tensors, source=str(path))
     if (metadata.input_range, metadata.output_range) == ("unit", "unit"):
@@ -265,7 +288,7 @@ def _from_generator_file(path: Path, network: nn.Module | None) -> Generator | R
     return Ranged(generator, input_range=metadata.input_range, output_range=metadata.output_range)
 
 
-def _from_lightning(path: Path, network: nn.Module | None) -> Generator:
+def _from_lightning(path: Path, network: nn.Module | Own | None) -> Generator:
     try:
         loaded = tensor_files.read(path, mmap=True)
         architecture, state = loaded["generator_architecture"], loaded["state_dict"]
@@ -277,7 +300,11 @@ def _from_lightning(path: Path, network: nn.Module | None) -> Generator:
     # The moving average where there is one: it is what a run validates and saves.
     prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    generator = _build(name, architecture, tensors, source=str(path)) if network is None else cast(Generator, network)
+    generator = (
+        cast(Generator, network)
+        if isinstance(network, nn.Module)
+        else _build(name, architecture, tensors, network, source=str(path))
+    )
     load_strictly(generator, tensors, source=str(path))
     return generator
 
@@ -337,7 +364,10 @@ def _refuse_if_also_here(name: str, meaning: str) -> None:
 
 
 def load_generator(
-    name_or_path: str | os.PathLike[str], *, device: str | torch.device = "cpu", network: nn.Module | None = None
+    name_or_path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    network: nn.Module | Own | None = None,
 ) -> Generator | Ranged:
     """Return the generator of a bundled name, generator file, run directory or Lightning checkpoint.
 
@@ -347,8 +377,9 @@ def load_generator(
     Args:
         name_or_path: the model.
         device: where it is to be.
-        network: a generator of a class of your own, which takes the weights and is returned. Without it, a file of
-            such a class is refused: what a file names is never imported.
+        network: for a file of a class of your own, this class, which is made with the arguments that the file says;
+            or one that is made already, which takes the weights and is returned. Without it, such a file is refused:
+            what a file names is never imported.
 
     Raises:
         SRGANError: nothing is there, or the file is damaged or of another kind; names the first wrong tensor.
@@ -361,7 +392,9 @@ def load_generator(
     return generator.float().eval().to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Generator | Ranged:
+def load_blend(
+    name_or_path: str | os.PathLike[str], *, fidelity: float, network: Own | None = None
+) -> Generator | Ranged:
     """Return a generator between a SRGAN and its SRResNet: their weights, interpolated.
 
     The SRResNet of a model in the box is named in ``box``; that of a run directory or of a file is
@@ -370,6 +403,7 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
     Args:
         name_or_path: the SRGAN, as for ``load_generator``.
         fidelity: 0 is the SRGAN, 1 the SRResNet.
+        network: the class of both, where it is of your own.
 
     Raises:
         SRGANError: there is no SRResNet beside it, or it has another shape.
@@ -381,14 +415,14 @@ def load_blend(name_or_path: str | os.PathLike[str], *, fidelity: float) -> Gene
         raise SRGANError(f"{path.stem} is a SRResNet itself: --fidelity has nothing to blend it with")
     if partner == path or not partner.is_file():
         raise SRGANError(f"{path}: no {partner.name} beside it, which --fidelity needs to blend with")
-    perceptual, faithful = load_generator(path), load_generator(partner)
+    perceptual, faithful = (load_generator(each, network=network) for each in (path, partner))
     if isinstance(perceptual, Ranged) or isinstance(faithful, Ranged):
         raise SRGANError(f"{path}: converted from another project with ranges of its own; such cannot be blended")
-    (network, shape), (other_network, other_shape) = (
+    (kind, shape), (other_kind, other_shape) = (
         (architectures.name_of(each), architectures.shape_of(each)) for each in (perceptual, faithful)
     )
-    if (network, shape) != (other_network, other_shape):
-        raise SRGANError(f"{partner}: a {other_network} of {other_shape}, but {path.name} is a {network} of {shape}")
+    if (kind, shape) != (other_kind, other_shape):
+        raise SRGANError(f"{partner}: a {other_kind} of {other_shape}, but {path.name} is a {kind} of {shape}")
     with torch.no_grad():
         faithful_state = faithful.state_dict()
         for name, tensor in perceptual.state_dict().items():

@@ -2,12 +2,14 @@
 
 A generator is an ``nn.Module`` that takes ``lr`` (B, 3, h, w) in [0, 1] and returns ``sr`` (B, 3, scale*h, scale*w).
 It has a ``scale``; a ``receptive_radius``, the LR pixels on each side that an output pixel can depend on (a halo of so
-many makes tiles exact); and, where it is in the table, its ``architecture``: the keyword arguments that build it again.
-``conf/model`` gives it its values. Generator files and checkpoints say the name of the row.
+many makes tiles exact); and its ``architecture``: the keyword arguments that build it again, which a user's own need
+not have. ``conf/model`` gives it its values. Generator files and checkpoints say the name of the row, or of the
+user's class, and the architecture.
 """
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,16 +105,29 @@ def build_own(config: ModelConfig) -> nn.Module:
     """
     network = own_parts.instantiate(config.network, "model.network", scale=config.scale)
     target = config.network["_target_"]
-    if not isinstance(network, nn.Module):
-        raise UsageError(f"model.network: {target} makes a {type(network).__name__}, no torch.nn.Module")
-    if getattr(network, "scale", None) != config.scale:
+    refuse_unless_generator(network, f"model.network: {target}")
+    if network.scale != config.scale:
         raise UsageError(f"model.network: {target} has no attribute scale, or not model.scale={config.scale}")
+    if not hasattr(network, "architecture"):
+        arguments = {key: value for key, value in config.network.items() if not key.startswith("_")}
+        network.architecture = {"scale": config.scale, **arguments}
+    return network
+
+
+def refuse_unless_generator(network: object, named: str) -> None:
+    """Refuse what cannot be used as a generator, whatever its class.
+
+    Raises:
+        UsageError: it is no ``nn.Module``, or it lacks ``scale`` or ``receptive_radius``.
+    """
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{named} makes a {type(network).__name__}, no torch.nn.Module")
+    if not isinstance(getattr(network, "scale", None), int):
+        raise UsageError(f"{named} has no attribute scale, a whole number: how many times larger the output is")
     if not isinstance(getattr(network, "receptive_radius", None), int | float):
         raise UsageError(
-            f"model.network: {target} has no number receptive_radius, the LR pixels on each side that an output "
-            "pixel can depend on"
+            f"{named} has no number receptive_radius, the LR pixels on each side that an output pixel can depend on"
         )
-    return network
 
 
 def name_of(network: nn.Module) -> str:
@@ -123,5 +138,8 @@ def name_of(network: nn.Module) -> str:
 
 
 def shape_of(network: nn.Module) -> dict[str, Any]:
-    """The keyword arguments that build it again; those of a class that is not in the table are not known."""
-    return dict(network.architecture) if name_of(network) in ARCHITECTURES else {}  # type: ignore[arg-type]
+    """The keyword arguments that build it again; {} where a network of the user's own does not say them as JSON."""
+    try:
+        return dict(json.loads(json.dumps(dict(network.architecture))))  # type: ignore[arg-type]
+    except (AttributeError, TypeError, ValueError):
+        return {}

@@ -7,7 +7,7 @@ Images here are (H, W, C) arrays of uint8, uint16 or float32 in [0, 1], C being 
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.model_files import box
-from srgan_lit.model_files.generator_file import Ranged
+from srgan_lit.model_files.generator_file import Own, Ranged
+from srgan_lit.networks import architectures
 from srgan_lit.networks.srresnet import Generator
 from srgan_lit.pictures import bicubic_bands, bicubic_tensors
 from srgan_lit.pictures import pil_arrays as pixels_
@@ -93,7 +94,8 @@ class Enlarger:
         else:
             network = accelerate(generator, dtype=self.dtype)
             inner = generator.generator if isinstance(generator, Ranged) else generator
-            features = getattr(inner, "features", 64)  # a user's own network may have no such attribute
+            said = getattr(inner, "features", None)
+            features = said if isinstance(said, int) else 64  # a user's own network may say nothing, or something else
         self.network = network.to(self.device)
         radius = generator.receptive_radius + 3  # 3: the colours under a transparent edge
         if match_input:
@@ -261,8 +263,9 @@ def seconds_per_pixel(enlarger: Enlarger) -> float:
 
 def enlarge(
     image: AnyImage,
-    generator: Generator | Ranged | bicubic_tensors.Bicubic | str | os.PathLike[str] | None = None,
+    generator: nn.Module | bicubic_tensors.Bicubic | str | os.PathLike[str] | None = None,
     *,
+    network: Own | None = None,
     size: TargetSize = TargetSize(),  # noqa: B008  # frozen
     fidelity: float | None = None,
     tile: str | int = "auto",
@@ -280,7 +283,8 @@ def enlarge(
             alpha; RGB; RGB and alpha.
         generator: from ``load_generator``; or what it takes, or ``bicubic``; ``auto`` or None for ``everyday`` or
             ``srgan``, by the image, of a batch by its first. A name or a path is read from the disk each time: load it
-            once for many images.
+            once for many images. A network of your own has ``scale`` and ``receptive_radius``.
+        network: the class of your own that ``generator``, a path, holds; see ``load_generator``.
         size: of the result; see ``TargetSize``.
         fidelity: 0 to 1, blends the weights with those of the model's SRResNet, ``srresnet`` for ``srgan`` (1 is that).
             ``generator`` must then be a name or a path.
@@ -301,12 +305,12 @@ def enlarge(
     arrays = _arrays(image)
     if generator is None or model_choice.is_auto(generator):
         generator = box.path_of(model_choice.for_pixels(arrays[0]).name)
-    network = _loaded(generator, fidelity)
-    weights = () if isinstance(network, bicubic_tensors.Bicubic) else network.parameters()
+    loaded = _loaded(generator, fidelity, network)
+    weights = () if isinstance(loaded, bicubic_tensors.Bicubic) else loaded.parameters()
     first = next(iter(weights), None)
     own_device: torch.device | str = "cpu" if first is None else first.device
     enlarger = Enlarger(
-        network,
+        loaded,
         device=own_device if device is None else pick_device(str(device)),
         precision=precision,
         match_input=match_input,
@@ -327,15 +331,20 @@ def enlarge(
 
 
 def _loaded(
-    generator: Generator | Ranged | bicubic_tensors.Bicubic | str | os.PathLike[str], fidelity: float | None
+    generator: nn.Module | bicubic_tensors.Bicubic | str | os.PathLike[str], fidelity: float | None, network: Own | None
 ) -> Generator | Ranged | bicubic_tensors.Bicubic:
     if isinstance(generator, str | os.PathLike):
-        return named_models.load(generator, fidelity=fidelity)
+        return named_models.load(generator, fidelity=fidelity, network=network)
     if fidelity is not None:
         raise UsageError("fidelity blends two files' weights: give the model as a name or a path")
-    if not isinstance(generator, Generator | Ranged | bicubic_tensors.Bicubic):
+    if network is not None:
+        raise UsageError("network is the class that a file holds: give the model as a path")
+    if isinstance(generator, bicubic_tensors.Bicubic):
+        return generator
+    if not isinstance(generator, nn.Module):
         raise UsageError(f"generator must be a model's name, its path, or a loaded one, not {type(generator).__name__}")
-    return generator
+    architectures.refuse_unless_generator(generator, f"generator: {type(generator).__name__}")
+    return cast(Generator, generator)
 
 
 def _arrays(image: object) -> list[Pixels]:
