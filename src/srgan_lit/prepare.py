@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import re
 import shlex
 import shutil
 import sys
@@ -103,6 +104,8 @@ def _given(arguments: argparse.Namespace) -> dict[Path, str]:
         UsageError: options that do not go together.
     """
     archives = dict.fromkeys(arguments.archive, "")
+    if arguments.input and arguments.input == arguments.ref:
+        raise UsageError(f"--input and --ref are one file: take --archive {arguments.input}")
     archives |= {path: part for part in ("input", "ref") if (path := getattr(arguments, part)) is not None}
     dataset, several = arguments.dataset, arguments.dataset == "cufed"
     for option, given in (("--input", arguments.input), ("--ref", arguments.ref)):
@@ -116,7 +119,10 @@ def _given(arguments: argparse.Namespace) -> dict[Path, str]:
         raise UsageError("--url has no effect with archives that are there: leave it out")
     for path in archives:
         if not path.is_file():
-            raise UsageError(f"{path}: no such file")
+            raise UsageError(f"{path}: {'a folder: take --root' if path.is_dir() else 'no such file'}")
+    for digest in arguments.sha256 or ():
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+            raise UsageError(f"--sha256 {digest}: a SHA-256 is 64 hexadecimal digits")
     if arguments.root is not None:
         for option in ("archive", "input", "ref", "url", "sha256", "to"):
             if getattr(arguments, option):
@@ -132,8 +138,12 @@ def _obtain(arguments: argparse.Namespace) -> Path:
     """The folder that holds the data set; unpacked, and downloaded before, where it is not there yet."""
     given = _given(arguments)
     if arguments.root is not None:
-        return arguments.root
+        if not arguments.root.expanduser().is_dir():
+            raise UsageError(f"{arguments.root}: no such folder")
+        return arguments.root.expanduser()
     target: Path = (arguments.to or KINDS[arguments.dataset].default).expanduser()
+    if not target.name or target.is_symlink():
+        target = target.resolve()
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file: name a folder with --to")
 
@@ -143,7 +153,9 @@ def _obtain(arguments: argparse.Namespace) -> Path:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     download = target.with_name(f".{target.name}.download")
-    with filelock.FileLock(target.parent / f".{target.name}.lock"):  # two of us at once: the second finds it done
+    lock = target.parent / f".{target.name}.lock"
+    lock.touch()  # filelock would wait for ever where none can be made
+    with filelock.FileLock(lock):  # two of us at once: the second finds it done
         if target.is_dir() and any(target.iterdir()):
             archives.tidy(target)  # a run may have been killed between moving and tidying up
             command_line.complain(f"{target} is there already and is checked as it is; --to names another folder")
@@ -189,7 +201,10 @@ def _put_together(given: Mapping[Path, str], folders: Sequence[Path]) -> Path:
     whole.mkdir()
     for (archive, part), folder in zip(given.items(), folders, strict=True):
         by_name = next((each for each in layouts.CUFED if each in archive.stem.lower()), "")
-        for each, place in (layouts.unpacked_cufed(folder, part) or layouts.unpacked_cufed(folder, by_name)).items():
+        parts = layouts.unpacked_cufed(folder, part) or ({} if part else layouts.unpacked_cufed(folder, by_name))
+        if part and not parts:
+            raise SRGANError(f"{archive}: --{part} must hold a folder {part}/ or CUFED_{part}/, or pictures alone")
+        for each, place in parts.items():
             if (whole / each).exists():
                 raise SRGANError(f"{archive}: another of the archives holds {each}/ too; give each part once")
             place.replace(whole / each)

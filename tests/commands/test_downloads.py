@@ -25,6 +25,7 @@ class Imitation:
 
     def __init__(self):
         self.files, self.folders, self.cuts, self.asked = {}, {}, {}, []
+        self.ranges = True  # whether it goes on in the middle of a file
         imitation = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -58,7 +59,7 @@ class Imitation:
                     self.serve(key, *imitation.files[key])
 
             def serve(self, key, name, content):
-                start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+                start = int(self.headers.get("Range", "bytes=0-")[6:-1]) if imitation.ranges else 0
                 kept = imitation.cuts.get(key, [])
                 stop = kept.pop(0) if kept else len(content)
                 self.send_response(206 if start else 200)
@@ -274,3 +275,15 @@ def test_a_manifest_tells_two_laboratories_that_their_pixels_are_the_same(tmp_pa
     assert len(ours.splitlines()) == 4
     together = hashlib.sha256(ours.encode()).hexdigest()
     assert capsys.readouterr().out.count(together) == 2
+
+
+def test_a_server_that_cannot_go_on_is_asked_anew(drive, tmp_path, capsys):
+    content = archive(tmp_path / "made.zip", "input", top="input/", pairs=20)
+    drive.files["/made.zip"], drive.cuts["/made.zip"] = ("made.zip", content), [len(content) - 1000]
+    drive.ranges = False
+    command = ["cufed", "--url", f"{drive.address}/made.zip", "--no-pack"]
+    for said in ("interrupted", "cannot go on with what it sent before; the same command begins anew"):
+        assert prepare.main(command) == 1
+        assert said in capsys.readouterr().err.splitlines()[0]
+    assert prepare.main(command) == 0
+    assert len(list((tmp_path / "data" / "CUFED" / "input").iterdir())) == 20

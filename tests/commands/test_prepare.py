@@ -223,3 +223,42 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(tmp_pa
 def test_help_answers_without_torch():
     code = "import sys, srgan_lit.prepare as p; p.build_parser().format_help(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--input", "ref.zip", "--ref", "input.zip"], 1, "ref.zip: --input must hold a folder input/ or CUFED_input/"),
+        (["--input", "input.zip", "--ref", "input.zip"], 2, "--input and --ref are one file: take --archive input.zip"),
+        (["--archive", "input.zip", "--ref", "input.zip"], 1, "input.zip: --ref must hold a folder ref/"),
+        (["--archive", "cut.zip"], 1, "cut.zip: a zip archive whose end is missing: fetch it again"),
+        (["--archive", "made"], 2, "made: a folder: take --root"),
+        (["--archive", "input.zip", "--sha256", "abc"], 2, "--sha256 abc: a SHA-256 is 64 hexadecimal digits"),
+        (["--root", "gone"], 2, "gone: no such folder"),
+        (["--archive", "input.zip", "--to", "/proc/set"], 1, "/proc/.set.lock"),
+    ],
+)
+def test_what_cannot_be_a_set_is_said_in_a_line_and_nothing_is_left(arguments, status, said, tmp_path, capsys):
+    cufed(tmp_path / "made")
+    for part in ("input", "ref"):
+        zipped(tmp_path / "made" / part, tmp_path / f"{part}.zip", f"{part}/")
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "input.zip").read_bytes()[:-5000])
+    assert prepare.main(["cufed", *arguments]) == status
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "data" / "CUFED").exists()
+
+
+def test_a_set_may_be_put_behind_a_link_and_where_one_is(tmp_path, monkeypatch):
+    cufed(tmp_path / "made")
+    zipped(tmp_path / "made", tmp_path / "made.zip")
+    for name in ("there", "gone"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk" / "there").mkdir(parents=True)
+    for name in ("there", "gone"):
+        assert prepare.main(["cufed", "--archive", "made.zip", "--to", name, "--no-pack"]) == 0
+        assert tree(tmp_path / "disk" / name) == tree(tmp_path / "made")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert prepare.main(["cufed", "--archive", "../made.zip", "--to", ".", "--no-pack"]) == 0
+    assert tree(tmp_path / "empty") == tree(tmp_path / "made")

@@ -37,6 +37,7 @@ def divided(settings):
         ("Train", "validation", "testing"),
         ("a/train", "a/valid", "a/test"),
         ("DIV2K_train_HR", "DIV2K_valid_HR", "DIV2K_test_HR"),
+        ("train_HR", "valid_HR", "test_HR"),
     ],
 )
 def test_parts_are_validated_with_or_left_out_and_never_trained_on(tmp_path, train, valid, test):

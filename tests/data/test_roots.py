@@ -91,6 +91,15 @@ def test_any_two_folders_are_trained_on_as_pairs(tmp_path):
     assert sets.label(config) != sets.label(settings(tmp_path, hr=str(tmp_path / "big")))
 
 
+def test_a_list_may_name_links_to_pictures_that_are_elsewhere(tmp_path):
+    pairs(tmp_path / "set", "hr/{}.png", "lq/{}.png")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.png").symlink_to(tmp_path / "set" / "hr" / "a.png")
+    (tmp_path / "list.txt").write_text("a.png\n")
+    config = settings(tmp_path, meta_info=str(tmp_path / "list.txt"), root=str(tmp_path / "links"))
+    assert [source.path.name for source in sets.training_sources(config, 4)] == ["a.png"]
+
+
 def test_a_list_of_files_as_basicsr_has_it(tmp_path):
     pairs(tmp_path / "set", "my hr/{}.png", "lq/{}.png")
     for text, directions, used in (
@@ -104,7 +113,8 @@ def test_a_list_of_files_as_basicsr_has_it(tmp_path):
         trained = sets.training_sources(settings(tmp_path, meta_info=str(tmp_path / "list.txt"), **folders), 4)
         assert [source.path.name for source in trained] == ["a.png", "c.png"]
         assert [marked(source) for source in trained] == [used] * 2
-    for text, said in (("a.png\nz.png\ny.png", r"z\.png \(and 1 more\)"), ("", "nothing"), ("../lq/a.png", "lq/a.png")):
+    for text, said in (("a.png\nz.png\ny.png", r"z\.png \(and 1 more\)"), ("", "nothing"), ("../lq/a.png", "lq/a.png"),
+                       ("a.png, ../lq/a.png", "lq/a.png")):  # fmt: skip
         (tmp_path / "list.txt").write_text(text)
         config = settings(tmp_path, meta_info=str(tmp_path / "list.txt"), root=str(tmp_path / "set" / "my hr"))
         with pytest.raises(UsageError, match=rf"data\.meta_info=.*names .*{said}"):

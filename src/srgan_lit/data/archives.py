@@ -86,8 +86,10 @@ def check_kind(archive: Path) -> None:
     if zipfile.is_zipfile(archive) or _is_tar(archive):
         return
     with archive.open("rb") as opened:
-        page = b"<html" in opened.read(1024).lower()
-    said = " but a web page: the file is gone, or must be fetched in a browser" if page else ""
+        first = opened.read(1024)
+    if first.startswith(b"PK"):
+        raise SRGANError(f"{archive}: a zip archive whose end is missing: fetch it again")
+    said = " but a web page: the file is gone, or must be fetched in a browser" if b"<html" in first.lower() else ""
     raise SRGANError(f"{archive}: no zip or tar archive{said}")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,9 @@ def _file(link: str, folder: Path) -> Path:
                 timeout=_SECONDS, retries=_RETRIES,
             )  # fmt: skip
         except Exception as error:
+            if "byte range" in str(error):  # else every later call would ask for the rest again
+                shutil.rmtree(folder)
+                raise SRGANError("cannot go on with what it sent before; the same command begins anew") from error
             with contextlib.suppress(OSError):  # it keeps what there is of a file
                 folder.rmdir()
             raise SRGANError(_answer(error)) from error

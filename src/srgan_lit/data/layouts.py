@@ -5,6 +5,7 @@ opened only where no layout fits, to see whether they look like pairs: training 
 originals, would give wrong numbers without a warning.
 """
 
+import os
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -91,7 +92,7 @@ _CUFED_ALBUM = re.compile(r"\d+@N\d+_\d+")  # Flickr user id and event number
 # Parts of a set: train/, valid/, testA/; DIV2K_valid_HR, DIV2K_test_LR_bicubic.
 _PART = re.compile(
     r"(?:(?P<train>train|training)|(?P<validation>val|valid|validation)|(?P<test>test|testing))[AB]?"
-    r"|.+_(?:(?P<train_>train)|(?P<validation_>val|valid|validation)|(?P<test_>test))_(?:HR|LR).*",
+    r"|(?:.+_)?(?:(?P<train_>train)|(?P<validation_>val|valid|validation)|(?P<test_>test))_(?:HR|LR).*",
     re.IGNORECASE,
 )
 # Pieces of one photograph, as BasicSR's scripts cut them: 0001_s001.png … in a folder …_sub.
@@ -163,7 +164,8 @@ def find_cufed(root: Path) -> dict[str, Path]:
 def unpacked_cufed(folder: Path, part: str = "") -> dict[str, Path]:
     """The same of an archive that was unpacked to ``folder``, in any layout.
 
-    With ``part``, that one alone: in a folder of its name, or else in the only folder that holds pictures.
+    With ``part``, that one alone: in a folder of its name, or else, where no folder is called after a part, in the only
+    one that holds pictures.
     """
     holding = sorted({path.parent for path in find.contents(folder).pictures}, key=lambda path: (len(path.parts), path))
     there: dict[str, Path] = {}
@@ -173,7 +175,7 @@ def unpacked_cufed(folder: Path, part: str = "") -> dict[str, Path]:
                 there.setdefault(each, place)
     if not part:
         return there
-    return {part: there[part]} if part in there else {part: holding[0]} if len(holding) == 1 else {}
+    return {part: there[part]} if part in there else {part: holding[0]} if len(holding) == 1 and not there else {}
 
 
 def cufed_album(name: str) -> str:
@@ -335,7 +337,10 @@ def of_list(file: Path, hr: Path, lr: Path | None, scale: int) -> Layout:
         large, _, small = line.partition(", ")
         pairs.append((hr / large, (lr or hr) / small if small else None))
     missing = [str(path) for pair in pairs for path in pair if path and not path.is_file()]
-    outside = [large for large, _ in pairs if not large.resolve().is_relative_to(hr.resolve())]
+    outside = [
+        path for pair in pairs for path, folder in zip(pair, (hr, lr or hr), strict=True)
+        if path and not Path(os.path.normpath(path.absolute())).is_relative_to(os.path.normpath(folder.absolute()))
+    ]  # fmt: skip
     if missing or outside or not pairs:
         what = missing[0] if missing else outside[0] if outside else "nothing"
         more = _and_more(len(missing) - 1) if missing else ""
