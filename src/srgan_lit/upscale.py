@@ -388,8 +388,8 @@ def _do(job: Job, models: _Models, arguments: argparse.Namespace, size: TargetSi
         )
         job.target.parent.mkdir(parents=True, exist_ok=True)
         full_files.write(job.target, frames, opened.info, saving=saving)
-        if lost := full_files.colours_lost(opened.info, job.target.suffix.lower()):
-            command_line.complain(f"{job.target}: {lost}")
+        if lost := full_files.lost(opened.info, job.target.suffix.lower()):
+            command_line.complain(f"{job.target}: without {', '.join(lost)}")
 
 
 def _do_video(job: Job, models: _Models, arguments: argparse.Namespace, size: TargetSize) -> None:

@@ -131,7 +131,7 @@ def test_a_webp_that_says_it_is_huge_is_refused_before_it_is_opened(kind, at, si
     content = bytearray(file.getvalue())
     content[at : at + len(sides)] = sides
     (tmp_path / "in.webp").write_bytes(content)
-    monkeypatch.setattr(rgb8, "open_image", lambda _: pytest.fail("Pillow would take two gigabytes"))
+    monkeypatch.setattr(full_files, "open_image", lambda _: pytest.fail("Pillow would take two gigabytes"))
     with pytest.raises(SRGANError, match="pixels are over the limit"), full_files.opened(tmp_path / "in.webp"):
         pass
 

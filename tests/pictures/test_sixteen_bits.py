@@ -103,5 +103,5 @@ def test_what_would_be_damaged_is_refused(name, write, said, tmp_path, capsys):
     assert upscale.main(["--model", "bicubic", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 1
     assert said in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
-    with pytest.raises(SRGANError, match="32-bit samples" if name == "signed.tif" else said):
+    with pytest.raises(SRGANError, match=said):
         rgb8.read_picture(tmp_path / name)

@@ -10,7 +10,7 @@ from srgan_lit.common import text_tables, worker_processes
 from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import layouts
-from srgan_lit.pictures import find, rgb8
+from srgan_lit.pictures import find, full_files, rgb8
 
 CUFED_PAIRS = 11_871
 _NAMED = 3  # files in a line that counts them
@@ -53,7 +53,7 @@ def _examine(path: Path) -> _Examined:
     """Runs in a process of its own."""
     try:
         pixels = rgb8.read_picture(path).pixels
-        with rgb8.open_image(path) as opened:
+        with full_files.open_image(path) as opened:
             return _Examined(
                 mode=opened.mode, size=(pixels.shape[1], pixels.shape[0]), content=rgb8.content(pixels)
             )  # fmt: skip

@@ -7,7 +7,6 @@ originals, would give wrong numbers without a warning.
 
 import os
 import re
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from srgan_lit.common.errors import SRGANError, UsageError
-from srgan_lit.pictures import find, rgb8
+from srgan_lit.pictures import find, full_files, rgb8
 
 SCALES = (2, 3, 4, 8)
 
@@ -566,11 +565,9 @@ def _differ_by_a_scale(group: Sequence[Path]) -> tuple[Path, Path] | None:
     sizes: list[tuple[Path, int, int]] = []
     for path in group[:_MEMBERS_COMPARED]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with rgb8.open_image(path) as opened:
-                    sizes.append((path, opened.width, opened.height))
-        except (SRGANError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            height, width, _ = full_files.size_of(path, first_only=True)
+            sizes.append((path, width, height))
+        except (SRGANError, OSError):
             continue  # named where the picture is read
     for large, *of_large in sizes:
         for small, *of_small in sizes:
@@ -582,12 +579,9 @@ def _differ_by_a_scale(group: Sequence[Path]) -> tuple[Path, Path] | None:
 def _alike(large: Path, small: Path) -> bool:
     """Whether two files show the same. Different pictures may share a name: cameras count from 1."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with rgb8.open_image(large) as first, rgb8.open_image(small) as second:
-                side = min(16, *second.size)
-                shrunk = first.convert("L").resize(second.size, Image.Resampling.BICUBIC)
-                tiny = [np.asarray(each.resize((side, side))).astype(float) for each in (shrunk, second.convert("L"))]
-    except (SRGANError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        first, second = (Image.fromarray(rgb8.read_picture(path).pixels).convert("L") for path in (large, small))
+        side = min(16, *second.size)
+        tiny = [np.asarray(each.resize((side, side))).astype(float) for each in (first.resize(second.size), second)]
+    except SRGANError:
         return False
     return bool(np.abs(tiny[0] - tiny[1]).mean() < _ALIKE_LEVELS)

@@ -8,7 +8,6 @@ files lie in folders. LR files are used where they exist; else LR is made from H
 import hashlib
 import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from srgan_lit.common.errors import SRGANError, UsageError
 from srgan_lit.config import own_parts
 from srgan_lit.config.schema import DataConfig
 from srgan_lit.data import degradations, layouts, splits
-from srgan_lit.pictures import bicubic, find, formats, rgb8
+from srgan_lit.pictures import bicubic, find, formats, full_files, rgb8
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 
@@ -274,20 +273,18 @@ def label(config: DataConfig) -> str:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Height and width as stored (a camera's rotation not applied), from the header alone.
+    """Height and width, upright, from the header alone.
 
     Raises:
         SRGANError: no picture, or larger than Pillow's decompression-bomb limit.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with rgb8.open_image(path) as opened:
-                return opened.height, opened.width
-    except Exception as error:  # as in read_picture
-        reason = str(error).replace(f" {str(path)!r}", "").strip() or type(error).__name__
-        raise SRGANError(f"{path}: not a readable picture ({reason})") from error
+        height, width, _ = full_files.size_of(path, first_only=True)
+    except (SRGANError, OSError, MemoryError) as error:
+        raise SRGANError(rgb8.refusal(path, error)) from error
+    if height * width > (Image.MAX_IMAGE_PIXELS or height * width):
+        raise SRGANError(f"{path}: {width}x{height} pixels are over the limit of {Image.MAX_IMAGE_PIXELS:,}")
+    return height, width
 
 
 def load_pair(source: Source, scale: int) -> rgb8.Pair:

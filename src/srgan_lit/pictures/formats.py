@@ -21,7 +21,8 @@ class Format:
         deep: holds 16 bits.
         alpha: holds transparency.
         longest_px: the longest side that it holds.
-        carries: what Pillow can put beside the pixels: ``icc_profile``, ``exif`` and ``dpi``.
+        carries: what is put beside the pixels: ``icc_profile``, ``exif``, ``dpi``, ``xmp`` and ``geography``; what else
+            a file has is said to be lost.
         options: Pillow's, for saving.
         animation_options: more of them, for saving an animation.
         lossless: Pillow's option of this name: a lossless file stays one.
@@ -47,7 +48,7 @@ class Format:
     bytes_per_pixel_lossless: int = 0
 
 
-_ALL = frozenset({"icc_profile", "exif", "dpi"})
+_ALL = frozenset({"icc_profile", "exif", "dpi", "xmp"})
 
 # Of the formats that Pillow knows, those of photographs. EPS would start Ghostscript.
 TABLE = (
@@ -73,7 +74,7 @@ TABLE = (
         bytes_per_pixel=15,
         bytes_per_pixel_lossless=35,
     ),
-    Format(name="TIFF", suffixes=(".tif", ".tiff"), frames=True, deep=True),
+    Format(name="TIFF", suffixes=(".tif", ".tiff"), frames=True, deep=True, carries=_ALL | {"geography"}),
     # Its alpha is in a header that Pillow does not write, and few programs look at.
     Format(name="BMP", suffixes=(".bmp",), alpha=False, carries=frozenset({"dpi"}), bytes_per_pixel=5),
     Format(

@@ -5,9 +5,11 @@ that a large result is never whole in memory (PNG, TIFF, JPEG; other formats are
 """
 
 import contextlib
+import functools
 import itertools
 import logging
 import os
+import re
 import struct
 import threading
 import warnings
@@ -19,13 +21,23 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
 
 from srgan_lit.common import atomic_files
 from srgan_lit.common.errors import SRGANError
-from srgan_lit.pictures import formats, gif_frames, jpeg_in_bands, pil_arrays, png_in_bands, rgb8, sixteen_bits
+from srgan_lit.pictures import (
+    colour_codes,
+    formats,
+    gif_frames,
+    jpeg_in_bands,
+    pil_arrays,
+    png_in_bands,
+    sixteen_bits,
+    stated,
+)
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # both log what they then raise
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 Pixels = NDArray[Any]
 
@@ -40,6 +52,8 @@ _PLACEHOLDERS: dict[int, int] = {ExifTags.IFD.Exif: 34664, ExifTags.IFD.GPSInfo:
 
 # Tags of a TIFF's first directory that say how its pixels are stored, or that are written another way.
 _STRUCTURAL = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 296}
+_GEO_PIXEL, _GEO_TIES, _GEO_MATRIX, _GEO_KEYS = 33550, 33922, 34264, 34735
+_GEOGRAPHY = {_GEO_PIXEL, _GEO_TIES, _GEO_MATRIX, _GEO_KEYS, 34736}  # and a text, 34737
 _STRUCTURAL |= {317, 320, 322, 323, 324, 325, 330, 338, 339, 340, 341, 347, *range(512, 533), 700, 33723, 34377, 34675}
 
 
@@ -55,7 +69,9 @@ class Info:
         durations_ms: of each frame of an animation; empty for a still picture or the pages of a TIFF.
         loop: how often an animation is played; 0 is for ever, None is not said.
         lossless: whether a WebP is.
-        png_colours: a PNG's chunks gAMA, cHRM and sRGB, by name.
+        png_colours: a PNG's chunks gAMA, cHRM, sRGB and cICP, by name; cICP also of other files of high dynamic range.
+        xmp: their packet, with the orientation applied.
+        others: what else the file holds and no result does, in words.
     """
 
     frames: int
@@ -66,6 +82,13 @@ class Info:
     loop: int | None
     lossless: bool
     png_colours: dict[bytes, bytes] = field(default_factory=dict)
+    xmp: bytes | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def high_dynamic_range(self) -> bool:
+        """Whether its colours are those of PQ or HLG."""
+        return self.png_colours.get(b"cICP", b"\0\0")[1] in (colour_codes.PQ, colour_codes.HLG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,49 +113,77 @@ class Frame:
 
 
 class Opened:
-    """An open picture file: ``info``, and ``frame(n)``."""
+    """An open picture file: ``info``, ``frame(n)``, its ``format`` and whether it is ``grey``."""
 
-    def __init__(self, path: Path, image: Image.Image, *, max_pixels: int, together: bool) -> None:
+    def __init__(self, path: Path, image: Image.Image, *, max_pixels: int, together: bool, first_only: bool) -> None:
         self._path, self._image, self._max_pixels = path, image, max_pixels
         _refuse_if_larger(image, max_pixels)
         self._exif = image.getexif()  # of a PNG this decodes
         # Pillow turns a TIFF itself, page by page, and goes by this tag.
         self._turn = 1 if image.format == "TIFF" else self._exif.pop(ExifTags.Base.Orientation, 1)
-        _keep_letters(self._exif)
-        try:
-            self._exif.tobytes()
-        except Exception:  # Pillow raises many kinds for EXIF that it read and cannot write
-            self._exif = Image.Exif()  # damaged: treated as missing
         self.format = image.format or ""
-        frames = _frames(image)
+        self.grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F"))
+        frames = 1 if first_only and self.format in ("GIF", "TIFF") else _frames(image)  # which cost as many seeks
         self._first = int(bool(frames > 1 and image.info.get("default_image")))  # of an animated PNG, and no frame
-        frames -= self._first
+        frames = 1 if first_only else frames - self._first
         if frames > 1 and (together or self.format != "TIFF"):  # animations are decoded at once
             _refuse_if_larger(image, max_pixels, frames)
-        durations = []
-        if frames > 1 and self.format != "TIFF":
-            for number in range(frames):
-                image.seek(self._first + number)
-                image.load()
-                durations.append(round(image.info.get("duration", 100)))
-            image.seek(0)
+        self._animated = frames > 1 and self.format != "TIFF"
+        self._frames = frames
         self._drawn = gif_frames.drawn(path, image)
+
+    @functools.cached_property
+    def info(self) -> Info:
+        """What the file holds besides pixels.
+
+        Raises:
+            SRGANError: it is damaged, or holds bands that would be lost.
+        """
+        with _readable():
+            return self._info()
+
+    def _info(self) -> Info:
+        image, path = self._image, self._path
+        if self.format == "TIFF":
+            _refuse_more_bands(image)
+        durations = self._durations() if self._animated else []
         dpi = image.info.get("dpi")
-        self.info = Info(
-            frames=frames,
-            icc_profile=None if image.mode == "CMYK" else image.info.get("icc_profile"),
-            exif=self._exif,
+        profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
+        chunks = _png_colours(image.info) if self.format == "PNG" else {}
+        if codes := stated.colour_codes(path, self.format):
+            if self.format == "PNG" or codes[1] in (colour_codes.PQ, colour_codes.HLG):
+                chunks[b"cICP"] = bytes([*codes, 0, 1])  # of full range, as Pillow reads it
+            if codes[1] not in (colour_codes.PQ, colour_codes.HLG) and (self.format == "PNG" or not profile):
+                with contextlib.suppress(ValueError):  # numbers that are reserved: as if there were none
+                    made = None if image.mode[:1] in "1LI" else colour_codes.profile(*codes)
+                    profile = made or profile
+        xmp, others = _beside(path, image)
+        return Info(
+            frames=self._frames,
+            icc_profile=profile,
+            exif=_writable(self._exif),
             dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(1 < each < _FINEST for each in dpi) else None,
             durations_ms=durations,
             loop=image.info.get("loop"),
-            lossless=self.format == "WEBP" and b"VP8L" in path.open("rb").read(64 * 1024),
-            png_colours=_png_colours(image.info) if self.format == "PNG" else {},
+            lossless=self.format == "WEBP" and stated.webp_is_lossless(path),
+            png_colours=chunks,
+            xmp=xmp,
+            others=others,
         )
+
+    def _durations(self) -> list[int]:
+        durations = []
+        for number in range(self._frames):
+            self._image.seek(self._first + number)
+            self._image.load()
+            durations.append(round(self._image.info.get("duration", 100)))
+        self._image.seek(0)
+        return durations
 
     @property
     def pixels(self) -> int:
         """Of all frames together, were they all as large as the first."""
-        return self._image.width * self._image.height * self.info.frames
+        return self._image.width * self._image.height * self._frames
 
     def frame(self, number: int) -> Pixels:
         """Pixels (H, W, C), upright.
@@ -150,8 +201,54 @@ class Opened:
             if array is not None:
                 return array
             self._image.load()
-            image = self._image.convert("RGBA") if self.info.durations_ms else self._image
+            image = self._image.convert("RGBA") if self._animated else self._image
             return pil_arrays.upright(pil_arrays.from_image(image), self._turn)
+
+
+def _writable(exif: Image.Exif) -> Image.Exif:
+    """The same, of classic TIFF where it was of BigTIFF; an empty one for what Pillow reads and cannot write."""
+    try:
+        if exif.bigtiff:
+            classic = Image.Exif()
+            classic.update(dict(exif))
+            for group in _PLACEHOLDERS:
+                if found := exif.get_ifd(group):
+                    classic.get_ifd(group).update(found)
+            exif = classic
+        _keep_letters(exif)
+        exif.tobytes()
+    except Exception:  # of many kinds: damaged, and treated as missing
+        return Image.Exif()
+    return exif
+
+
+def _refuse_more_bands(image: Image.Image) -> None:
+    """Raise SRGANError for a TIFF with bands beside its colours and alpha, of which Pillow would give nothing."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bands, colours = tags.get(277, 1), {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262, 1), 1)
+    extra = bands - colours
+    if extra > 1 or (extra == 1 and tags.get(338, (0,))[:1] == (0,) and colours != 4):
+        colour = {1: "grey", 3: "RGB", 4: "CMYK"}[colours]
+        raise SRGANError(
+            f"{bands} bands, of which only those of {colour} would stay: save them apart, or without the others"
+        )
+
+
+def _beside(path: Path, image: Image.Image) -> tuple[bytes | None, tuple[str, ...]]:
+    """The XMP packet that a result may have, and what no result has, in words."""
+    others = stated.parts(path) if image.format in ("JPEG", "MPO", "HEIF") else []
+    xmp = image.info.get("xmp") or None
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    if xmp and others:  # it would speak of parts that are not there
+        xmp, others = None, [*others, "XMP"]
+    if xmp:  # the pixels are upright, in the result
+        xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp.rstrip(b"\0"))
+    if "photoshop" in image.info or (image.format == "TIFF" and 33723 in image.tag_v2):  # type: ignore[attr-defined]
+        others.append("IPTC")
+    text = [name for name in getattr(image, "text", {}) if name != "XML:com.adobe.xmp"] if image.format == "PNG" else []
+    if text or image.info.get("comment"):
+        others.append("text (" + ", ".join(text[:3]) + ")" if text else "comment")
+    return xmp, tuple(others)
 
 
 def _png_colours(known: dict[str | tuple[int, int], Any]) -> dict[bytes, bytes]:
@@ -167,13 +264,67 @@ def _png_colours(known: dict[str | tuple[int, int], Any]) -> dict[bytes, bytes]:
     return chunks
 
 
-def size_of(path: Path) -> tuple[int, int, int]:
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """As ``PIL.Image.open``, whatever the name ends with, for the formats that may be read.
+
+    A TIFF's orientation is applied by Pillow when it is loaded; other formats' is not.
+
+    Raises:
+        SRGANError: ``path`` is no regular file (opening a FIFO would wait for ever), or it is HEIF and pillow-heif is
+            not installed; or a TIFF that Pillow has no mode for.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise SRGANError("a folder" if path.is_dir() else "a FIFO, socket or device, and no regular file")
+    if path.exists() and _is_heif(path):
+        _read_heif()
+        return Image.open(path, formats=["HEIF"])
+    try:
+        image = Image.open(path, formats=[name for name in formats.BY_NAME if name != "HEIF"])
+    except UnidentifiedImageError:
+        if kind := sixteen_bits.kind_of_tiff(path):
+            raise SRGANError(f"a TIFF of {kind}; only grey and RGB, of 8 and 16 bits, can be read") from None
+        raise
+    clear = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(clear, int):
+        with path.open("rb") as file:
+            depth = file.read(25)[24]
+        if depth in (2, 4) and clear < 2**depth:  # Pillow's samples reach to 255, and this one not
+            image.info["transparency"] = clear * (255 // (2**depth - 1))
+    if image.format == "TIFF":
+        # Pillow maps uncompressed files into memory by their name, with the sides of the upright picture over the
+        # pixels as they are stored: scrambled where the orientation exchanges the sides.
+        image.filename = ""
+    return image
+
+
+def _is_heif(path: Path) -> bool:
+    """Whether a file is HEIF by its first bytes (ISO/IEC 23008-12); AVIF, which begins likewise, is not."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    brands = start[8 : min(int.from_bytes(start[:4], "big"), 64)]
+    heif = brands[:4] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+    return start[4:8] == b"ftyp" and heif and b"avif" not in brands
+
+
+def _read_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise SRGANError("HEIC needs pillow-heif: pip install 'srgan_lit[heif]'") from error
+    pillow_heif.register_heif_opener()
+
+
+def size_of(path: Path, *, first_only: bool = False) -> tuple[int, int, int]:
     """Height, width and frames of a picture, upright, from its header alone; a TIFF's first page counts for all.
+
+    ``first_only`` counts no frames.
+
 
     Raises:
         SRGANError: no picture, or damaged.
     """
-    if (canvas := _webp_canvas(path)) and canvas[0] * canvas[1] > MAX_PIXELS:
+    if (canvas := stated.webp_canvas(path)) and canvas[0] * canvas[1] > MAX_PIXELS:
         return *canvas, 1  # or more, which Pillow counts with all of it in memory
     with _readable(path), _image_of_any_size(path) as image:
         width, height = image.size
@@ -181,26 +332,34 @@ def size_of(path: Path) -> tuple[int, int, int]:
         known = image.format in ("JPEG", "MPO", "WEBP")
         if known and image.getexif().get(ExifTags.Base.Orientation, 1) in pil_arrays.SIDEWAYS:
             width, height = height, width
-        return height, width, _frames(image)
+        return height, width, 1 if first_only else _frames(image)
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, together: bool = False) -> Iterator[Opened]:
+def opened(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    together: bool = False,
+    first_only: bool = False,
+) -> Iterator[Opened]:
     """Open a picture file. Its size is judged from the header, before anything is decoded.
+
+    ``first_only`` leaves out what is asked of frames after the first.
 
     Raises:
         SRGANError: no picture, damaged, truncated, or of more than ``max_pixels`` in one frame or in all of an
             animation's (``together``: in all pages of a TIFF too, were they as large as the first). The message
             does not name the file.
     """
-    path = Path(path)
+    path, max_pixels = Path(path), max_pixels or 2**62
     with _readable(path):
-        if canvas := _webp_canvas(path):  # Pillow opens one with twice its canvas in memory
+        if canvas := stated.webp_canvas(path):  # Pillow opens one with twice its canvas in memory
             _refuse_larger(*canvas, max_pixels)
         image = _image_of_any_size(path)
     with image:
         with _readable():
-            picture = Opened(path, image, max_pixels=max_pixels, together=together)
+            picture = Opened(path, image, max_pixels=max_pixels, together=together, first_only=first_only)
         yield picture
 
 
@@ -209,7 +368,7 @@ def _image_of_any_size(path: Path) -> Image.Image:
     with _pillows_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return rgb8.open_image(path)
+            return open_image(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -237,22 +396,6 @@ def _frames(image: Image.Image) -> int:
     if count > MOST_FRAMES:
         raise SRGANError(f"more than {MOST_FRAMES:,} frames or pages: cut it into several files")
     return count
-
-
-def _webp_canvas(path: Path) -> tuple[int, int] | None:
-    """Height and width of a WebP file by its first bytes (RFC 9649, RFC 6386); None of any other."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        start = file.read(30)
-    if len(start) < 30 or start[:4] != b"RIFF" or start[8:12] != b"WEBP":
-        return None
-    if start[12:16] == b"VP8X":
-        return int.from_bytes(start[27:30], "little") + 1, int.from_bytes(start[24:27], "little") + 1
-    if start[12:16] == b"VP8L":
-        sides = int.from_bytes(start[21:25], "little")
-        return (sides >> 14) % 2**14 + 1, sides % 2**14 + 1
-    return int.from_bytes(start[28:30], "little") % 2**14, int.from_bytes(start[26:28], "little") % 2**14
 
 
 def _refuse_if_larger(image: Image.Image, max_pixels: int, frames: int = 1) -> None:
@@ -295,6 +438,8 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = S
         raise SRGANError(f"{info.frames} pages, and {kind} holds one: take --format tiff")
     if info.frames > 1 and not target.frames:
         raise SRGANError(f"{info.frames} frames, and {kind} holds one: take --format webp, gif or png")
+    if info.high_dynamic_range and not (kind == "PNG" and info.frames == 1):
+        raise SRGANError(f"colours of high dynamic range (PQ or HLG), which {kind} would not say: take --format png")
     with atomic_files.replacing(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what an odd file carries beside its pixels
         try:
@@ -312,6 +457,7 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = S
                         exif=exif,
                         dpi=_dpi(info, frame.scale),
                         colours=info.png_colours,
+                        xmp=info.xmp,
                     )
             elif kind == "JPEG":
                 frame = next(frames)
@@ -332,14 +478,25 @@ _SRGB_COLOURS = {  # what a viewer assumes without these chunks
 }
 
 
-def colours_lost(info: Info, suffix: str) -> str:
-    """What of its input's colour chunks a result with ``suffix`` cannot hold, as a message; "" if nothing is lost."""
-    if (suffix == ".png" and info.frames == 1) or info.icc_profile or b"sRGB" in info.png_colours:
-        return ""
-    unusual = [kind.decode() for kind, content in info.png_colours.items() if content != _SRGB_COLOURS.get(kind)]
-    if not unusual:
-        return ""
-    return f"without {' and '.join(unusual)} of its PNG, so that it may look different; --format png keeps them"
+def lost(info: Info, suffix: str) -> list[str]:
+    """What of its input a result with ``suffix`` lacks, in words; for ``upscale`` to say."""
+    target = formats.BY_SUFFIX[suffix]
+    in_bands = suffix == ".png" and info.frames == 1
+    missing = [] if in_bands or info.icc_profile or b"sRGB" in info.png_colours else _unusual_colours(info)
+    held: dict[str, tuple[str, object]] = {
+        "icc_profile": ("its colour profile", info.icc_profile),
+        "exif": ("EXIF", info.exif),
+    }
+    held |= {"xmp": ("XMP", info.xmp), "geography": ("its place on the map (GeoTIFF)", _GEOGRAPHY & set(info.exif))}
+    missing += [words for name, (words, found) in held.items() if found and name not in target.carries]
+    return [*missing, *info.others]
+
+
+def _unusual_colours(info: Info) -> list[str]:
+    names = [kind.decode() for kind, content in info.png_colours.items() if content != _SRGB_COLOURS.get(kind)]
+    return (
+        [f"{' and '.join(names)} of its PNG, so that it may look different (--format png keeps them)"] if names else []
+    )
 
 
 def refuse_unless_it_fits(
@@ -400,6 +557,28 @@ def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
     return exif
 
 
+def _geography(info: Info, scale: float) -> list[tuple[Any, ...]]:
+    """The tags of a GeoTIFF (OGC 19-008r4, 7.1) for a picture ``scale`` times as large, as tifffile takes them."""
+    known, tags = dict(info.exif), []
+    keys = [int(each) for each in known.get(_GEO_KEYS, ())]
+    shift = (
+        (scale - 1) / 2 if [1025, 0, 1, 2] in [keys[at : at + 4] for at in range(0, len(keys), 4)] else 0.0
+    )  # places are of pixels' centres
+    if lengths := known.get(_GEO_PIXEL):
+        known[_GEO_PIXEL] = [length / scale if n < 2 else length for n, length in enumerate(lengths)]
+    if ties := known.get(_GEO_TIES):
+        known[_GEO_TIES] = [tie * scale + shift if n % 6 < 2 else tie for n, tie in enumerate(ties)]
+    if matrix := known.get(_GEO_MATRIX):
+        moved = np.array(matrix, dtype=np.float64).reshape(4, 4)
+        moved[:, :2] /= scale
+        moved[:, 3] -= moved[:, :2].sum(axis=1) * shift
+        known[_GEO_MATRIX] = moved.ravel().tolist()
+    for tag in sorted(_GEOGRAPHY & set(known)):
+        values = keys if tag == _GEO_KEYS else [float(each) for each in known[tag]]
+        tags.append((tag, "H" if tag == _GEO_KEYS else "d", len(values), values, True))
+    return tags
+
+
 def _dpi(info: Info, scale: float) -> tuple[float, float] | None:
     return (info.dpi[0] * scale, info.dpi[1] * scale) if info.dpi else None
 
@@ -407,7 +586,7 @@ def _dpi(info: Info, scale: float) -> tuple[float, float] | None:
 def _carried(target: formats.Format, info: Info, frame: Frame) -> dict[str, Any]:
     """Pillow's options for what is written besides the pixels."""
     exif = _exif(info, frame.shape) if info.exif and "exif" in target.carries else None
-    known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": _dpi(info, frame.scale)}
+    known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": _dpi(info, frame.scale), "xmp": info.xmp}
     return {name: value for name, value in known.items() if value and name in target.carries}
 
 
@@ -458,6 +637,9 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
                 if (isinstance(value, str) and not value.startswith('{"shape"'))  # tifffile's, of the input
                 or (isinstance(value, bytes) and _is_text(tag))
             ]
+            tags += _geography(info, frame.scale)
+            if info.xmp:
+                tags.append((700, "B", len(info.xmp), info.xmp, True))
             if frame is first_frame and not large:  # Pillow writes classic directories only
                 directories = {tag: found for tag in _PLACEHOLDERS if (found := dict(exif.get_ifd(tag)))}
                 tags += [(_PLACEHOLDERS[tag], "I", 1, 0, True) for tag in directories]

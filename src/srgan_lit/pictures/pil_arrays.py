@@ -30,8 +30,12 @@ def from_image(image: Image.Image) -> Pixels:
     mode = image.mode
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[:, :, None]
+    if mode == "F":  # grey, of which only [0, 1] says what white is
+        samples = np.asarray(image)
+        if ((samples >= 0) & (samples <= 1)).all():  # not NaN
+            return np.floor(samples[:, :, None] * 65535.0 + 0.5).astype(np.uint16)
     if mode in ("I", "F"):
-        raise SRGANError("32-bit samples; only pictures of 8 and 16 bits can be enlarged")
+        raise SRGANError("32-bit samples; only 8 and 16 bits, and floating point in [0, 1], can be read")
     if mode == "LAB":
         raise SRGANError("Lab colours; convert the picture to RGB first")
     if mode == "CMYK":

@@ -53,10 +53,11 @@ def write(
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
     colours: Mapping[bytes, bytes] = MappingProxyType({}),
+    xmp: bytes | None = None,
 ) -> None:
     """Write a PNG of ``shape`` (H, W, C) whose ``bands`` (rows, W, C), uint8 or uint16, come from top to bottom.
 
-    ``colours`` are chunks that come before the pixels: gAMA, cHRM, sRGB.
+    ``colours`` are chunks that come before the pixels: gAMA, cHRM, sRGB, cICP.
     """
     height, width, channels = shape
     compressor, above = zlib.compressobj(_LEVEL), None
@@ -71,6 +72,8 @@ def write(
                 _chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile))
             if exif:
                 _chunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
+            if xmp:
+                _chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
             if dpi:
                 _chunk(file, b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1))
             above = np.zeros(width * channels * depth, dtype=np.uint8)

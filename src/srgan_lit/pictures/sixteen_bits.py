@@ -42,11 +42,23 @@ def pixels(path: Path, image: Image.Image, *, orientation: int) -> Pixels | None
             opaque = np.where(array == image.info["transparency"], 0, _WHITE).astype(np.uint16)
             array = np.concatenate([array, opaque], axis=2)
         return pil_arrays.upright(array, orientation)
-    if image.format == "TIFF" and set(image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
+    if image.format == "TIFF" and image.mode != "CMYK" and set(image.tag_v2.get(258, (8,))) == {16}:  # type: ignore[attr-defined]
         orientation = image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
         size = image.size[::-1] if orientation in pil_arrays.SIDEWAYS else image.size
         return pil_arrays.upright(_page(path, image.tag_v2.offset, size), orientation)  # type: ignore[attr-defined]
     return None
+
+
+def kind_of_tiff(path: Path) -> str:
+    """What a TIFF that Pillow cannot open holds, in words; "" of any other file, or of a damaged one."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as opened:
+            page = opened.pages.first
+            return f"{page.samplesperpixel} bands of {page.dtype}"
+    except Exception:  # of many kinds
+        return ""
 
 
 def _is_deep_png(path: Path) -> bool:
