@@ -87,7 +87,7 @@ class Ranged(nn.Module):
 
 def save_generator(
     path: str | os.PathLike[str],
-    generator: Generator,
+    generator: Generator | Ranged,
     *,
     input_range: str = "unit",
     output_range: str = "unit",
@@ -99,13 +99,15 @@ def save_generator(
 
     Args:
         path: of the file.
-        generator: its tensors are written.
+        generator: its tensors are written; of a ``Ranged`` one with its ranges, whatever the next two say.
         input_range: what it takes, one of ``INPUT_RANGES``.
         output_range: what it gives, one of ``OUTPUT_RANGES``.
         trained: what the file says of its training.
         scores: what the file says of its scores, by protocol.
         half: write the convolutions' weights as float16, for half the size; BatchNorm and biases stay float32.
     """
+    if isinstance(generator, Ranged):
+        input_range, output_range, generator = generator.input_range, generator.output_range, generator.generator
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     if half:
         tensors = {name: value.half() if value.dim() == 4 else value for name, value in tensors.items()}

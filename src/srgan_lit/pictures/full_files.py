@@ -234,9 +234,9 @@ def _refuse_more_bands(image: Image.Image) -> None:
         )
 
 
-def _beside(path: Path, image: Image.Image) -> tuple[bytes | None, tuple[str, ...]]:
+def _beside(path: Path | None, image: Image.Image) -> tuple[bytes | None, tuple[str, ...]]:
     """The XMP packet that a result may have, and what no result has, in words."""
-    others = stated.parts(path) if image.format in ("JPEG", "MPO", "HEIF") else []
+    others = stated.parts(path) if path and image.format in ("JPEG", "MPO", "HEIF") else []
     xmp = image.info.get("xmp") or None
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     if xmp and others:  # it would speak of parts that are not there
@@ -447,7 +447,7 @@ def write(path: Path, frames: Iterator[Frame], info: Info, *, saving: Saving = S
                 _write_tiff(temporary, frames, info)
             elif kind == "PNG" and info.frames == 1:
                 frame = next(frames)
-                exif = _exif(info, frame.shape).tobytes() if info.exif else None
+                exif = _exif(info.exif, frame.shape).tobytes() if info.exif else None
                 with temporary.open("wb") as file:
                     png_in_bands.write(
                         file,
@@ -499,6 +499,37 @@ def _unusual_colours(info: Info) -> list[str]:
     )
 
 
+def pixels_of(image: Image.Image) -> Pixels:
+    """Upright pixels (H, W, C) of a PIL image; see ``pil_arrays.from_image``."""
+    image.load()  # first: this turns a TIFF, which must not be turned again
+    return pil_arrays.upright(pil_arrays.from_image(image), image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def described(result: Image.Image, image: Image.Image, *, scale: float) -> Image.Image:
+    """``result`` with what ``image``, of which it is an upright one ``scale`` times as large, says beside its pixels.
+
+    In ``info``: ``icc_profile``, ``exif``, ``xmp``, ``dpi`` (multiplied), ``gamma``, ``chromaticity`` and ``comment``. Not: ``transparency`` (it is alpha), times, and how the file was encoded.
+    """
+    kept: dict[str, Any] = {name: image.info.get(name) for name in ("gamma", "chromaticity", "comment")}
+    xmp, _ = _beside(None, image)
+    profile = image.info.get("icc_profile") if image.mode not in ("CMYK", "LAB") else None
+    exif = image.getexif()
+    if content := image.info.get("exif"):  # not the object that ``image`` goes on to use
+        exif = Image.Exif()
+        exif.load(content)
+    exif = _exif(_writable(exif), (result.height, result.width))
+    dpi = image.info.get("dpi")
+    known = {
+        "icc_profile": profile,
+        "exif": exif.tobytes() if exif else None,
+        "xmp": xmp,
+        "dpi": (float(dpi[0]) * scale, float(dpi[1]) * scale) if dpi else None,
+    }
+    result.info.clear()
+    result.info.update({name: value for name, value in (kept | known).items() if value})
+    return result
+
+
 def refuse_unless_it_fits(
     target: formats.Format,
     shape: tuple[int, int, int],
@@ -543,10 +574,10 @@ def _is_text(tag: int) -> bool:
     return TiffTags.lookup(tag).type == TiffTags.ASCII
 
 
-def _exif(info: Info, shape: tuple[int, int, int]) -> Image.Exif:
+def _exif(before: Image.Exif, shape: tuple[int, ...]) -> Image.Exif:
     """The EXIF to write: the input's, with the new size and without its thumbnail."""
     exif = Image.Exif()
-    exif.load(info.exif.tobytes())
+    exif.load(before.tobytes())
     _keep_letters(exif)
     for tag in _STRUCTURAL & set(exif):
         del exif[tag]
@@ -585,7 +616,7 @@ def _dpi(info: Info, scale: float) -> tuple[float, float] | None:
 
 def _carried(target: formats.Format, info: Info, frame: Frame) -> dict[str, Any]:
     """Pillow's options for what is written besides the pixels."""
-    exif = _exif(info, frame.shape) if info.exif and "exif" in target.carries else None
+    exif = _exif(info.exif, frame.shape) if info.exif and "exif" in target.carries else None
     known = {"icc_profile": info.icc_profile, "exif": exif, "dpi": _dpi(info, frame.scale), "xmp": info.xmp}
     return {name: value for name, value in known.items() if value and name in target.carries}
 
@@ -630,7 +661,7 @@ def _write_tiff(path: Path, frames: Iterator[Frame], info: Info) -> None:
     directories: dict[int, dict[int, Any]] = {}
     with tifffile.TiffWriter(path, bigtiff=large, byteorder="<") as writer:
         for frame in itertools.chain([first_frame], frames):
-            exif = _exif(info, frame.shape)
+            exif = _exif(info.exif, frame.shape)
             tags: list[tuple[Any, ...]] = [
                 (tag, "s", 0, value, True)
                 for tag, value in exif.items()

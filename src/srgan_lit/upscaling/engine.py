@@ -21,13 +21,14 @@ from srgan_lit.model_files import box
 from srgan_lit.model_files.generator_file import Own, Ranged
 from srgan_lit.networks import architectures
 from srgan_lit.networks.srresnet import Generator
-from srgan_lit.pictures import bicubic_bands, bicubic_tensors
+from srgan_lit.pictures import bicubic_bands, bicubic_tensors, full_files
 from srgan_lit.pictures import pil_arrays as pixels_
 from srgan_lit.upscaling import model_choice, named_models, tiling
 from srgan_lit.upscaling.fast_generator import accelerate
 from srgan_lit.upscaling.target_sizes import TargetSize
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_PRECISIONS_ALSO = {"fp32": "float32", "float": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16"}
 Pixels = NDArray[Any]
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any], Tensor)
 
@@ -68,10 +69,13 @@ class Enlarger:
     Args:
         generator: from ``load_generator``, or ``bicubic_tensors.Bicubic()``. It is copied, not changed.
         device: where to compute.
-        precision: of weights and activations: float32, bfloat16 or float16.
+        precision: of weights and activations: float32 (also fp32), bfloat16 (bf16) or float16 (fp16, half).
         match_input: correct the result (iterated back-projection, Irani and Peleg 1991) so that, shrunk by
             bicubic, it gives back the input: colours cannot drift.
         self_ensemble: the mean over the eight flips and rotations (Timofte et al. 2016): eight times the work.
+
+    Raises:
+        UsageError: another precision.
     """
 
     def __init__(
@@ -83,6 +87,9 @@ class Enlarger:
         match_input: bool = False,
         self_ensemble: bool = False,
     ) -> None:
+        precision = _PRECISIONS_ALSO.get(precision, precision)
+        if precision not in PRECISIONS:
+            raise UsageError(f"precision {precision!r}: take one of {', '.join([*PRECISIONS, *_PRECISIONS_ALSO])}")
         self.device, self.dtype = torch.device(device), PRECISIONS[precision]
         self.scale = generator.scale
         self.match_input, self.self_ensemble = match_input, self_ensemble
@@ -210,14 +217,25 @@ def bands(
     Raises:
         SRGANError: memory ran out, with a given tile or with the smallest.
     """
-    height, width = pixels.shape[:2]
+    height, width, channels = pixels.shape
     whole = height * enlarger.scale, width * enlarger.scale
     if size is not None and size[0] <= height and size[1] <= width:
         yield from bicubic_bands.resize([pixels], (height, width), size)
         if on_progress:
             on_progress(height * width)
         return
+    if channels > 2 and _is_grey(pixels):  # colours would be made up
+        grey = pixels[..., [0, *range(3, channels)]]
+        for band in bands(grey, enlarger, size=size, tile=tile, on_progress=on_progress):
+            yield band[..., [0, 0, 0, *range(1, band.shape[2])]]
+        return
     yield from bicubic_bands.resize(_bands(pixels, enlarger, tile, on_progress), whole, size or whole)
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    """Whether the red, green and blue of every pixel are the same."""
+    some = (pixels[top : top + 256] for top in range(0, len(pixels), 256))
+    return all((rows[..., 1:3] == rows[..., :1]).all() for rows in some)
 
 
 def _bands(
@@ -278,8 +296,8 @@ def enlarge(
 
     Args:
         image: a PIL image (grey and RGB, 8 bits or 16-bit grey, with or without alpha; palettes and CMYK
-            become RGB); an array (H, W) or (H, W, C), C from 1 to 4; or a tensor (C, H, W) or (B, C, H, W).
-            Arrays and tensors are uint8, uint16, or floating point in [0, 1]. Channels are grey; grey and
+            become RGB), turned as its EXIF says; an array (H, W) or (H, W, C), C from 1 to 4; or a tensor
+            (C, H, W) or (B, C, H, W). Arrays and tensors are uint8, uint16, or floating point in [0, 1]. Channels are grey; grey and
             alpha; RGB; RGB and alpha.
         generator: from ``load_generator``; or what it takes, or ``bicubic``; ``auto`` or None for ``everyday`` or
             ``srgan``, by the image, of a batch by its first. A name or a path is read from the disk each time: load it
@@ -296,12 +314,15 @@ def enlarge(
         self_ensemble: see ``Enlarger``.
 
     Returns:
-        ``scale`` times as high and wide, or of ``size``; same type, dtype, device and number of channels.
+        ``scale`` times as high and wide, or of ``size``; same type, dtype, device and number of channels. Of a PIL
+        image also what it says beside its pixels: see ``full_files.described``.
 
     Raises:
-        UsageError: an image of another kind, shape, dtype or range.
+        UsageError: an image of another kind, shape, dtype or range; a tile, precision or fidelity that is none.
         SRGANError: no such generator, or the result is to be larger than it makes.
     """
+    if tile != "auto" and (not isinstance(tile, int) or tile < 0):
+        raise UsageError(f"tile must be auto or a number of pixels from 0, not {tile!r}")
     arrays = _arrays(image)
     if generator is None or model_choice.is_auto(generator):
         generator = box.path_of(model_choice.for_pixels(arrays[0]).name)
@@ -322,12 +343,13 @@ def enlarge(
         return np.concatenate(list(bands(array, enlarger, size=sides, tile=tile)))
 
     if isinstance(image, Image.Image):
-        return pixels_.to_image(enlarged(arrays[0]))
+        larger = pixels_.to_image(enlarged(arrays[0]))
+        return full_files.described(larger, image, scale=larger.height / arrays[0].shape[0])
     if isinstance(image, Tensor):
         stacked = torch.stack([_like(enlarged(each), image) for each in arrays])
         return stacked if image.dim() == 4 else stacked[0]
     result = enlarged(arrays[0])
-    return result.reshape(*result.shape[:2], *image.shape[2:])
+    return result.reshape(*result.shape[:2], *image.shape[2:]).astype(image.dtype, copy=False)  # of its byte order
 
 
 def _loaded(
@@ -354,12 +376,13 @@ def _arrays(image: object) -> list[Pixels]:
         UsageError: an image of another kind, shape, dtype or range.
     """
     if isinstance(image, Image.Image):
-        return [pixels_.from_image(image)]
+        return [full_files.pixels_of(image)]
     if isinstance(image, Tensor):
         if not len(image):
             raise UsageError(f"a tensor without images: {tuple(image.shape)}")
         return [_checked(_hwc(each)) for each in (image if image.dim() == 4 else image[None])]
     if isinstance(image, np.ndarray):
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
         return [_checked(image[..., None] if image.ndim == 2 else image)]
     raise UsageError(f"image must be a PIL image, a numpy array or a tensor, not {type(image).__name__}")
 

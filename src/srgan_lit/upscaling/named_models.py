@@ -22,9 +22,11 @@ def load(
 
     Raises:
         SRGANError: as ``load_generator`` and ``load_blend``.
-        UsageError: bicubic with a fidelity, or a ``network`` that the model does not need.
+        UsageError: bicubic with a fidelity, one that is not in [0, 1], or a ``network`` that the model does not need.
     """
     loaded: Generator | Ranged | bicubic_tensors.Bicubic
+    if fidelity is not None and not 0 <= fidelity <= 1:
+        raise UsageError(f"fidelity must be from 0 to 1, not {fidelity:g}")
     if generator_file.is_bicubic(model):
         if fidelity is not None:
             raise UsageError("--fidelity blends two networks; bicubic is none")
