@@ -298,7 +298,9 @@ def _from_lightning(path: Path, network: nn.Module | Own | None) -> Generator:
         tensors = {str(name): value for name, value in state.items()}
     except Exception as error:  # torch.load raises many kinds for a damaged or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SRGANError(f"{path}: not a checkpoint of this package ({reason})") from error
+        said = f"it has no {reason}" if isinstance(error, KeyError) else reason
+        way = "python -m srgan_lit.convert takes over what other projects save"
+        raise SRGANError(f"{path}: not a checkpoint of this package ({said}); {way}") from error
     # The moving average where there is one: it is what a run validates and saves.
     prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

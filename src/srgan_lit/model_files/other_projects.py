@@ -11,9 +11,11 @@ Nothing in a file is executed: pickles are read with torch's restricted loading 
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -24,7 +26,7 @@ from srgan_lit.model_files import tensor_files
 from srgan_lit.model_files.other_projects_names import EPS, OTHERS, PROJECTS, Project
 from srgan_lit.networks.srresnet import SCALES, Generator
 
-_WRAPPERS = ("module.", "_orig_mod.", "generator.", "srresnet.", "net.", "netG.")
+_WRAPPERS = ("module.", "_orig_mod.", "generator.", "srresnet.", "net.", "netG.", "model.", "gen.")
 _LONGEST_NAME = 200  # characters; real ones have 40
 _HOLDERS = ("state_dict", "ema_state_dict", "params_ema", "params", "model_state_dict", "generator", "model")
 
@@ -45,7 +47,8 @@ def read_tensors(path: str | os.PathLike[str], *, key: str | None = None) -> tup
 
     Args:
         path: the file. A pickle is read with torch's restricted loading: nothing in it is executed.
-        key: which dictionary of the file; None: the file itself if it holds tensors, else the usual ones.
+        key: which dictionary of the file, ``a.b`` for one in another; None: the file itself if it holds kernels,
+            else the usual ones.
 
     Raises:
         SRGANError: damaged, without tensors, or holding Python objects, which only its own code could read.
@@ -63,6 +66,11 @@ def read_tensors(path: str | os.PathLike[str], *, key: str | None = None) -> tup
                 f"{path}: not a file of tensors, by its first bytes; give what torch.save wrote (.pth, .pt, .ckpt) "
                 "or a .safetensors"
             )
+        if beginning == b"PK" and _is_torchscript(path):
+            raise SRGANError(
+                f"{path}: a TorchScript archive, which holds a program; "
+                "in the project that it comes from, save model.state_dict() and convert that"
+            )
         loaded = tensor_files.read(path)
     except SRGANError:
         raise
@@ -76,13 +84,36 @@ def read_tensors(path: str | os.PathLike[str], *, key: str | None = None) -> tup
     except Exception as error:  # torch and safetensors raise many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SRGANError(f"{path}: not a readable file of tensors ({reason})") from error
-    if key is None and isinstance(loaded, Mapping):
-        key = "" if _tensors(loaded) else next((name for name in _HOLDERS if _tensors(loaded.get(name))), "")
-    tensors = _tensors(loaded.get(key) if key and isinstance(loaded, Mapping) else loaded)
-    if not tensors:
-        known = ", ".join(map(str, loaded)) if isinstance(loaded, Mapping) else type(loaded).__name__
-        raise SRGANError(f"{path}: no tensors {f'under {key}' if key else 'in it'}; it holds {known[:200]}")
-    return tensors, key or ""
+    if not isinstance(loaded, Mapping):
+        raise SRGANError(f"{path}: no tensors in it; it holds {type(loaded).__name__}")
+    inside = {"": _tensors(loaded), **_holders(loaded)}
+    if key is None:  # a step's number may lie beside the dictionary that is meant
+        usual = [name for name in ("", *_HOLDERS) if inside.get(name)]
+        key = next((name for name in usual if _has_kernels(inside[name])), usual[0] if usual else "")
+    if not inside.get(key):
+        keys = [f"--key {name}" for name, tensors in inside.items() if name and _has_kernels(tensors)]
+        known = " or ".join(keys[:5]) if keys else f"it holds {', '.join(map(str, loaded))[:200]}"
+        raise SRGANError(f"{path}: no tensors {f'under {key}' if key else 'in it'}; {'take ' if keys else ''}{known}")
+    return inside[key], key
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a zip holds code, by its list of names."""
+    return zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist())
+
+
+def _holders(loaded: Mapping[Any, Any]) -> dict[str, dict[str, Tensor]]:
+    """State dicts inside, of one level and of two, by their keys, joined by dots."""
+    found = {}
+    for name, value in loaded.items():
+        found[str(name)] = _tensors(value)
+        for inner, content in value.items() if isinstance(value, Mapping) else ():
+            found[f"{name}.{inner}"] = _tensors(content)
+    return {name: tensors for name, tensors in found.items() if tensors}
+
+
+def _has_kernels(tensors: Mapping[str, Tensor]) -> bool:
+    return any(tensor.dim() == 4 for tensor in tensors.values())
 
 
 def _tensors(value: object) -> dict[str, Tensor]:

@@ -508,7 +508,8 @@ def pixels_of(image: Image.Image) -> Pixels:
 def described(result: Image.Image, image: Image.Image, *, scale: float) -> Image.Image:
     """``result`` with what ``image``, of which it is an upright one ``scale`` times as large, says beside its pixels.
 
-    In ``info``: ``icc_profile``, ``exif``, ``xmp``, ``dpi`` (multiplied), ``gamma``, ``chromaticity`` and ``comment``. Not: ``transparency`` (it is alpha), times, and how the file was encoded.
+    In ``info``: ``icc_profile``, ``exif``, ``xmp``, ``dpi`` (multiplied), ``gamma``, ``chromaticity``, ``comment``.
+    Not: ``transparency`` (it is alpha), times, and how the file was encoded.
     """
     kept: dict[str, Any] = {name: image.info.get(name) for name in ("gamma", "chromaticity", "comment")}
     xmp, _ = _beside(None, image)

@@ -297,8 +297,8 @@ def enlarge(
     Args:
         image: a PIL image (grey and RGB, 8 bits or 16-bit grey, with or without alpha; palettes and CMYK
             become RGB), turned as its EXIF says; an array (H, W) or (H, W, C), C from 1 to 4; or a tensor
-            (C, H, W) or (B, C, H, W). Arrays and tensors are uint8, uint16, or floating point in [0, 1]. Channels are grey; grey and
-            alpha; RGB; RGB and alpha.
+            (C, H, W) or (B, C, H, W). Arrays and tensors are uint8, uint16, or floating point in [0, 1]. Channels are
+            grey; grey and alpha; RGB; RGB and alpha.
         generator: from ``load_generator``; or what it takes, or ``bicubic``; ``auto`` or None for ``everyday`` or
             ``srgan``, by the image, of a batch by its first. A name or a path is read from the disk each time: load it
             once for many images. A network of your own has ``scale`` and ``receptive_radius``.
