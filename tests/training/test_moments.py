@@ -282,7 +282,7 @@ def test_a_process_of_two_is_killed_at_each_moment(name, rank, photos, by_two, t
     settings = {} if at is None else {"at": at}
     run_dir = tmp_path / "run"
     given = moments.signal_at(hook, signal.SIGKILL, tmp_path / "token", rank=rank, **settings)
-    result = tiny_runs.run(command(photos, run_dir, *given))
+    result = subprocess.run(command(photos, run_dir, *given), capture_output=True, text=True, timeout=HANGS_SECONDS)
     assert not (tmp_path / "token").exists(), "the moment came"
     assert result.returncode == (-signal.SIGKILL if rank == 0 else 1), result.stderr
     until(lambda: not living(run_dir))
@@ -292,7 +292,7 @@ def test_a_process_of_two_is_killed_at_each_moment(name, rank, photos, by_two, t
 
 
 def living(run_dir):
-    """The processes whose command line names a run directory."""
+    """The processes whose command line names a run directory; a fork has its parent's, so these are none."""
     found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
     return [line for line in found.splitlines() if f"run_dir={run_dir}" in line]
 
@@ -302,7 +302,7 @@ def living(run_dir):
 def test_a_process_of_two_that_stands_still_for_minutes_is_waited_for(rank, photos, by_two, tmp_path):
     run_dir, token = tmp_path / "run", tmp_path / "token"
     given = moments.signal_at("on_train_batch_start", signal.SIGSTOP, token, at=3, rank=rank)
-    process = tiny_runs.start(command(photos, run_dir, *given))
+    process = subprocess.Popen(command(photos, run_dir, *given), stderr=subprocess.PIPE, text=True)
     until(lambda: not token.exists())
     time.sleep(150)
     assert process.poll() is None
