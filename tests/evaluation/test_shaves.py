@@ -1,5 +1,7 @@
 """The protocols of x2, x4 and x8 against their definitions written out in NumPy, and bicubic's scores in a training."""
 
+import itertools
+
 import lightning as L
 import numpy as np
 import pytest
@@ -88,3 +90,42 @@ def test_images_of_other_channels_are_refused(channels):
     image = torch.rand(1, channels, 24, 24)
     with pytest.raises(ValueError, match="must both be"):
         metrics.psnr(image, image, metrics.protocol("y_shave4"))
+
+
+def grid_in_decibels(pixels: np.ndarray, scale: int) -> float:
+    """``checkerboard`` of one picture (3, H, W), from its definition, bin by bin."""
+    height, width = (side - side % scale for side in pixels.shape[1:])
+    red, green, blue = np.floor(pixels.clip(0, 1) * 255 + 0.5)[:, :height, :width]
+    y = (65.481 * red + 128.553 * green + 24.966 * blue) / 255 / 255 + 16 / 255
+    hann = [0.5 - 0.5 * np.cos(2 * np.pi * np.arange(side) / side) for side in (height, width)]
+    power = np.abs(np.fft.fft2((y - y.mean()) * np.outer(*hann))) ** 2
+    ratios = []
+    for i, j in itertools.product(range(scale), repeat=2):
+        if (i, j) != (0, 0):
+            at = [np.arange(-8, 9) + k * side // scale for k, side in ((i, height), (j, width))]
+            around = power[np.ix_(at[0] % height, at[1] % width)]
+            peak = around[7:10, 7:10]
+            ratios.append(peak.mean() / ((around.sum() - peak.sum()) / (17 * 17 - 9)))
+    return float(10 * np.log10(np.mean(ratios)))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_checkerboard_is_its_definition_for_each_picture_of_a_batch(scale):
+    rng = np.random.default_rng(scale)
+    pictures = rng.random((2, 3, 97, 130)) * np.array([1.0, 0.4])[:, None, None, None]
+    pictures[1, :, ::scale] += 0.2
+    expected = [grid_in_decibels(one, scale) for one in pictures]
+    assert metrics.checkerboard(torch.from_numpy(pictures).float(), scale).tolist() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 31, 32), (1, 3, 33, 32), (1, 3, 32, 31), (2, 3, 32, 32), (1, 1, 32, 32)])
+def test_pictures_of_other_shapes_are_not_compared(shape):
+    sr, hr = torch.rand(shape), torch.rand(1, 3, 32, 32)
+    for measure in (metrics.psnr, metrics.ssim):
+        with pytest.raises(ValueError, match="must both be"):
+            measure(sr, hr, metrics.protocol("y_full"))
+    with pytest.raises(ValueError, match="must both be"):
+        metrics.psnr(sr[0], sr[0], metrics.protocol("y_full"))
+    if shape[1] == 3:
+        with pytest.raises(ValueError, match="whole multiple"):
+            metrics.lr_psnr(sr, hr[..., ::4, ::4])

@@ -84,6 +84,19 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("data/second_order.py", 'if form >= "plateau"'): "the last of the kinds in sort order",
     ("data/second_order.py", "copy=True"): "of numbers that are used once",
     ("losses/perceptual.py", 'self.kind >= "mse"'): "of l1 and mse the last in sort order",
+    ("training/schedules.py", 'optimizer <= "discriminator"'): "of the three names the first in sort order",
+    ("data/batch_order.py", "use >= self.reuse - 1"): "that is the last use",
+    ("data/degradations.py", "if how <= 0"): "0, 1 or 2",
+    ("data/degradations.py", "rng.random() <= 0.5"): "a draw is the limit itself once in 2 ** 53",
+    ("data/second_order.py", "rng.random() <="): "likewise",
+    ("data/second_order.py", "chance <= order.larger + order.smaller"): "likewise",
+    ("data/second_order.py", "kernel.shape[- 2]"): "kernels are square",
+    ("data/second_order.py", "side += 2"): "a transform of another length gives the same convolution",
+    ("data/splits.py", "if first < second"): "they are sorted",
+    ("evaluation/metrics.py", "in sr.shape[2:]"): "of four dimensions the last two",
+    ("upscaling/tiling.py", "= image.shape[2:]"): "of four dimensions the last two",
+    ("upscaling/tiling.py", "if tile > max("): "one tile is the whole picture",
+    ("upscaling/tiling.py", "if tile == max("): "one tile is the whole picture, whatever its side",
 }
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from srgan_lit.losses import adversarial
 
@@ -30,3 +31,12 @@ def test_no_logits_give_less_than_the_bounds_and_some_give_them(kind, target):
 def test_the_entropy_of_a_smoothed_target():
     expected = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
     assert adversarial.KINDS["standard"].bounds(0.9)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("target", [0.7, 0.9, 1.0])
+def test_the_relativistic_bounds_are_reached_where_one_difference_serves_both_terms(target):
+    difference = torch.linspace(-12, 12, 24001, dtype=torch.float64)  # of a real logit from a generated one
+    losses = (1 + target) * F.softplus(-difference) + (1 - target) * F.softplus(difference)
+    right, same = adversarial.KINDS["relativistic"].bounds(target)
+    assert right == pytest.approx(losses.min().item(), abs=1e-4)
+    assert same == pytest.approx(losses[12000].item())

@@ -207,6 +207,9 @@ def test_the_grid_loss_sees_a_grid_and_no_texture():
     assert pixel.grid_loss(hr + 0.01 * pattern, hr, 4) == pytest.approx(float(expected), rel=1e-3)
     grid, texture = (pixel.grid_loss(hr + 0.01 * added, hr, 4) for added in (pattern, noise))
     assert grid > 10 * texture
+    error = (0.01 * noise).numpy().reshape(2, 3, 12, 4, 12, 4).transpose(0, 1, 3, 5, 2, 4).reshape(2, 3, 16, 12, 12)
+    windows = [error[..., y : y + 6, x : x + 6].mean(axis=(-2, -1)) for y in (0, 3, 6) for x in (0, 3, 6)]
+    assert texture.item() == pytest.approx(np.mean([means.var(axis=2).mean() for means in windows]), rel=1e-3)
 
 
 def test_the_lr_loss_sees_a_shift_of_colour_and_no_texture():

@@ -114,3 +114,9 @@ def test_published_lr_files_come_out_to_the_byte(name):
     for path in sorted((folder / "HR").iterdir()):
         hr, lr = rgb8.read_picture(path), rgb8.read_picture(folder / "LRx4" / path.name)
         assert np.array_equal(bicubic.shrink(hr.pixels, 4), lr.pixels), path.name
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint16, np.float32])
+def test_other_types_of_pixels_are_not_resized(dtype):
+    with pytest.raises(ValueError, match="must be uint8"):
+        bicubic.resize(np.zeros((8, 8, 3), dtype=dtype), 4, 4)

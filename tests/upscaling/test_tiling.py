@@ -24,6 +24,8 @@ def test_windows_cover_every_pixel_once_and_none_is_too_long(height: int, width:
         for window in row:
             seen[slice(*window.rows), slice(*window.columns)] += 1
             assert max(window.rows[1] - window.rows[0], window.columns[1] - window.columns[0]) <= tile
+            assert 0 <= window.rows[0] < window.rows[1] <= height
+            assert 0 <= window.columns[0] < window.columns[1] <= width
             assert window.read_rows.start == max(window.rows[0] - 3, 0)
             assert window.read_columns.stop == min(window.columns[1] + 3, width)
     assert (seen[:top] == 0).all()
