@@ -121,7 +121,13 @@ STEPS = {
         (*GAME, "perceptual.layer=null"), ("perceptual.backbone=vgg16",), 1, FEATURES, set(),
     ),
     "perceptual.layer": (GAME, ("perceptual.layer=1_2",), 1, FEATURES, set()),
-    "perceptual.layers": (GAME, ("perceptual.layer=null", "perceptual.layers={1_1:1.0,2_2:1.0}"), 1, FEATURES, set()),
+    "perceptual.layers": (
+        (*GAME, "perceptual.layer=null", "perceptual.layers={2_2:1.0}"),
+        ("perceptual.layers={1_1:1.0,2_2:1.0}",),
+        1,
+        FEATURES,
+        set(),
+    ),
     "perceptual.weights": (
         (*GAME, "perceptual.backbone=vgg16"), ("perceptual.weights=VGG",), 1, FEATURES, set(),
     ),

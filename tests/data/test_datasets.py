@@ -90,4 +90,4 @@ def test_whole_pairs_are_what_is_in_the_cache(cache):
         batch = whole[index]
         assert np.array_equal(pixels(batch["hr"][0]), cache.hr(index))
         assert np.array_equal(pixels(batch["lr"][0]), cache.lr(index))
-        assert (batch["name"], batch["grey"]) == ([cache.names[index]], bool(cache.grey[index]))
+        assert (batch["name"], batch["grey"]) == ([cache.names[index]], [bool(cache.grey[index])])

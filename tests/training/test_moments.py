@@ -12,6 +12,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -284,17 +285,19 @@ def test_a_process_of_two_is_killed_at_each_moment(name, rank, photos, by_two, t
     given = moments.signal_at(hook, signal.SIGKILL, tmp_path / "token", rank=rank, **settings)
     result = subprocess.run(command(photos, run_dir, *given), capture_output=True, text=True, timeout=HANGS_SECONDS)
     assert not (tmp_path / "token").exists(), "the moment came"
-    assert result.returncode == (-signal.SIGKILL if rank == 0 else 1), result.stderr
+    over = name == "at the end" and rank == 1  # they exchange nothing any more: the first has its result all the same
+    assert result.returncode == (-signal.SIGKILL if rank == 0 else 0 if over else 1), result.stderr
     until(lambda: not living(run_dir))
-    tiny_runs.resume(run_dir, "trust_targets=true")
+    if not over:
+        tiny_runs.resume(run_dir, "trust_targets=true")
     assert curve(run_dir) == list(range(1, P + A + 1)), "each iteration once"
     assert tiny_runs.tensors_close(run_dir / "generator.safetensors", by_two / "generator.safetensors", 1e-4)
 
 
 def living(run_dir):
     """The processes whose command line names a run directory; a fork has its parent's, so these are none."""
-    found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if f"run_dir={run_dir}" in line]
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if f"run_dir={run_dir}" in (process.info["cmdline"] or [])]
 
 
 @pytest.mark.slow
@@ -306,9 +309,8 @@ def test_a_process_of_two_that_stands_still_for_minutes_is_waited_for(rank, phot
     until(lambda: not token.exists())
     time.sleep(150)
     assert process.poll() is None
-    stopped = [int(line.split()[0]) for line in living(run_dir)]
-    for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
+    for stopped in living(run_dir):
+        stopped.resume()
     _, stderr = process.communicate(timeout=HANGS_SECONDS)
     assert process.returncode == 0, stderr
     assert curve(run_dir) == list(range(1, P + A + 1))
