@@ -158,7 +158,7 @@ def _models(names: dict[str, str], arguments: argparse.Namespace) -> tuple[dict[
     from srgan_lit.upscaling import engine, model_choice, named_models, upscalers
 
     chosen, scale = engine.pick_device(arguments.device), arguments.scale
-    network = own_parts.named_class(arguments.network) if arguments.network else None
+    network = own_parts.named_class(arguments.network)
     loaded: list[object] = []
     networks: dict[str, Upscaler | None] = {}
     failures = []

@@ -244,7 +244,7 @@ def run(arguments: argparse.Namespace) -> int:
     from srgan_lit.upscaling import named_models
 
     write, read = _WRITERS[output.suffix]
-    network = own_parts.named_class(arguments.network) if arguments.network else None
+    network = own_parts.named_class(arguments.network)
     generator = generator_file.load_generator(arguments.model, network=network).requires_grad_(False)
     named_models.refuse_unused(network, [generator])
     output.parent.mkdir(parents=True, exist_ok=True)

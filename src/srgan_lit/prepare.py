@@ -201,10 +201,10 @@ def _put_together(given: Mapping[Path, str], folders: Sequence[Path]) -> Path:
     whole.mkdir()
     for (archive, part), folder in zip(given.items(), folders, strict=True):
         by_name = next((each for each in layouts.CUFED if each in archive.stem.lower()), "")
-        parts = layouts.unpacked_cufed(folder, part) or ({} if part else layouts.unpacked_cufed(folder, by_name))
+        parts = layouts.unpacked_cufed(folder, part)
         if part and not parts:
             raise SRGANError(f"{archive}: --{part} must hold a folder {part}/ or CUFED_{part}/, or pictures alone")
-        for each, place in parts.items():
+        for each, place in (parts or layouts.unpacked_cufed(folder, by_name)).items():
             if (whole / each).exists():
                 raise SRGANError(f"{archive}: another of the archives holds {each}/ too; give each part once")
             place.replace(whole / each)

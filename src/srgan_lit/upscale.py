@@ -361,7 +361,7 @@ class _Models:
             named_models.load(
                 box.path_of(boxed) if boxed else arguments.model,
                 fidelity=arguments.fidelity,
-                network=own_parts.named_class(arguments.network) if arguments.network else None,
+                network=own_parts.named_class(arguments.network),
             ),
             device=device,
             precision=arguments.precision,

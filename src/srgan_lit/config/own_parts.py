@@ -67,12 +67,14 @@ def check(settings: Mapping[str, Any], key: str, *, kind: type | None = None) ->
     return target
 
 
-def named_class(text: str) -> type:
-    """The class that ``package.module:Class`` names: on a user's own command line, never in a file.
+def named_class(text: str | None) -> type | None:
+    """The class that ``package.module:Class`` names, on a user's own command line, never in a file; of None none.
 
     Raises:
         UsageError: it names none, or cannot be imported.
     """
+    if text is None:
+        return None
     module, _, name = text.partition(":")
     if not module or not name:
         raise UsageError(f"--network {text}: names a class as package.module:Class")

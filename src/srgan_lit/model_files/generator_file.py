@@ -216,23 +216,32 @@ def load_strictly(generator: Generator, tensors: dict[str, Tensor], *, source: s
 
 
 def _build(
-    network: object, architecture: dict[str, int | str], tensors: Mapping[str, Tensor], own: Own | None, *, source: str
+    network: object,
+    architecture: dict[str, int | str],
+    tensors: Mapping[str, Tensor],
+    own: nn.Module | Own | None,
+    *,
+    source: str,
 ) -> Generator:
-    """The generator that a file says, for its tensors. What a file names and the table lacks is never imported.
+    """The generator that a file says, for its tensors; ``own`` itself, if it is made already.
+
+    What a file names and the table lacks is never imported.
 
     Raises:
         SRGANError: the table has no such network and there is no class ``own``, or it refuses the architecture.
     """
+    if isinstance(own, nn.Module):
+        return cast(Generator, own)
     row = architectures.ARCHITECTURES.get(str(network))
-    if row is None and own is None:
+    if row is None and own is not None:
+        return _build_own(own, architecture, source=source)
+    if row is None:
         module, _, name = str(network)[:200].rpartition(".")
         raise SRGANError(
             f"{source}: holds a {str(network)[:200]!r}, which is none of this package's generators "
             f"({', '.join(architectures.ARCHITECTURES)}), and what a file names is never imported: name its class "
             f"yourself, --network {module or 'package.module'}:{name} (in Python network={name})"
         )
-    if row is None:
-        return _build_own(own, architecture, source=source)
     try:
         for value in architecture.values():
             if not (0 < value <= 4096 if type(value) is int else isinstance(value, str) and len(value) < 32):
@@ -245,13 +254,12 @@ def _build(
         raise SRGANError(f"{source}: no generator has the architecture {architecture!r} ({error})") from error
 
 
-def _build_own(own: Own | None, architecture: dict[str, Any], *, source: str) -> Generator:
+def _build_own(own: Own, architecture: dict[str, Any], *, source: str) -> Generator:
     """A generator of the user's class, with values: some are in no state dict.
 
     Raises:
         SRGANError: the class refuses the architecture, or makes no generator.
     """
-    assert own is not None
     name = getattr(own, "__qualname__", repr(own))
     try:
         made = own(**architecture)
@@ -279,11 +287,7 @@ def _from_generator_file(path: Path, network: nn.Module | Own | None) -> Generat
         tensors = safetensors.torch.load(content)
     except Exception as error:  # see read_metadata
         raise SRGANError(f"{path}: not a whole generator file ({error})") from error
-    generator = (
-        cast(Generator, network)
-        if isinstance(network, nn.Module)
-        else _build(metadata.network, metadata.architecture, tensors, network, source=str(path))
-    )
+    generator = _build(metadata.network, metadata.architecture, tensors, network, source=str(path))
     load_strictly(generator, tensors, source=str(path))
     if (metadata.input_range, metadata.output_range) == ("unit", "unit"):
         return generator
@@ -304,11 +308,7 @@ def _from_lightning(path: Path, network: nn.Module | Own | None) -> Generator:
     # The moving average where there is one: it is what a run validates and saves.
     prefix = "ema.module." if any(name.startswith("ema.module.") for name in tensors) else "generator."
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    generator = (
-        cast(Generator, network)
-        if isinstance(network, nn.Module)
-        else _build(name, architecture, tensors, network, source=str(path))
-    )
+    generator = _build(name, architecture, tensors, network, source=str(path))
     load_strictly(generator, tensors, source=str(path))
     return generator
 

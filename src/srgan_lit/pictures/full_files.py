@@ -486,8 +486,9 @@ def lost(info: Info, suffix: str) -> list[str]:
     held: dict[str, tuple[str, object]] = {
         "icc_profile": ("its colour profile", info.icc_profile),
         "exif": ("EXIF", info.exif),
+        "xmp": ("XMP", info.xmp),
+        "geography": ("its place on the map (GeoTIFF)", _GEOGRAPHY & set(info.exif)),
     }
-    held |= {"xmp": ("XMP", info.xmp), "geography": ("its place on the map (GeoTIFF)", _GEOGRAPHY & set(info.exif))}
     missing += [words for name, (words, found) in held.items() if found and name not in target.carries]
     return [*missing, *info.others]
 

@@ -8,7 +8,7 @@ Lightning's ``global_step``, so that ``global_step`` is the number of iterations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 
 import lightning as L
@@ -164,7 +164,6 @@ class SRGANModule(L.LightningModule):
         self._finite: Tensor | None = None  # whether every gradient of this iteration is, known to the device
         self._rates: dict[str, float] = {}  # learning rates of this iteration
         self._speed = Speed()
-        self._looked_at = False  # a batch of this fit
         self.train()
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -251,7 +250,6 @@ class SRGANModule(L.LightningModule):
         per_network_ddp.check(self.trainer.strategy)
         float16_scalers.separate(self.trainer)
         self._whole_pictures.forget()
-        self._looked_at = False
         if stage == "fit":
             self.load_judges()  # a missing file must end the run now, not at the first validation
 
@@ -281,7 +279,7 @@ class SRGANModule(L.LightningModule):
         Raises:
             UsageError: ``batch`` is none for super-resolution.
         """
-        batch = self._completed(batch, quietly=self._trainer is None or not self.row_is_due(self.global_step + 1))
+        batch = batches.complete(batch, scale=self.generator.scale, look=self._first_row_is_due())
         lr, hr, phase = batch["lr"], batch["hr"], self.phase
         self.values = self.iteration(lr, hr) if self._recorded is None else self._recorded(self._kind(), lr, hr)
         if self._trainer is not None:
@@ -291,10 +289,10 @@ class SRGANModule(L.LightningModule):
                 self.read_values()
                 self._log_row()
 
-    def _completed(self, batch: Any, *, quietly: bool = False) -> dict[str, Any]:
-        """As ``batches.complete``; it looks at the values of the first, or of the first without ``quietly``."""
-        look, self._looked_at = not quietly and not self._looked_at, self._looked_at or not quietly
-        return batches.complete(batch, scale=self.generator.scale, look=look)
+    def _first_row_is_due(self) -> bool:
+        """Whether this iteration writes the loggers' first row, and so waits for the device anyway."""
+        iteration = self.global_step + 1 if self._trainer else 0
+        return 0 < iteration <= self.trainer.log_every_n_steps and self.row_is_due(iteration)  # type: ignore[attr-defined]
 
     def iteration(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """All that an iteration does on the device, with the whole batch or with its parts one after another.
@@ -552,22 +550,27 @@ class SRGANModule(L.LightningModule):
 
         One with ``"counted": False`` is scored too, since all processes take part, and has no weight in the mean.
         """
-        batch = self._completed(batch)
-        all_sr = self.enlarged(batch["lr"])
+        batch = batches.complete(batch, scale=self.generator.scale, look=batch_idx == 0)
+        all_sr, judges = self.enlarged(batch["lr"]), self._judges()
         for sr, lr, hr, name, grey in whole_pictures.each(all_sr, batch):
             scores = self._whole_pictures.validation_scores(sr, lr, hr, name=name, grey=grey)
-            if self._scores_features and self.perceptual is not None:
-                scores["perceptual"] = judged(FeatureDistance(self.perceptual), sr, hr)
-            if self._lpips is not None:
-                scores["lpips"] = judged(self._lpips.on(self.device), sr, hr)
+            scores |= {by: judged(judge, sr, hr) for by, judge in judges.items()}
             self._score("val", scores, batch, dataloader_idx)
         return all_sr
 
-    @property
-    def _scores_features(self) -> bool:
-        """Pretraining optimises no textures: not there, unless a callback goes by them. Outside of a training, yes."""
+    def _judges(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """What scores pictures besides PSNR and SSIM.
+
+        Pretraining optimises no textures: features are not scored there, unless a callback goes by them.
+        """
+        judges: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
         monitored = any(getattr(each, "monitor", None) == "val/perceptual" for each in self.trainer.callbacks)  # type: ignore[attr-defined]
-        return bool(self.plan.adversarial) and (self.phase == ADVERSARIAL or not self._fitting or monitored)
+        by_features = self.plan.adversarial and (self.phase == ADVERSARIAL or not self._fitting or monitored)
+        if by_features and (loss := self.perceptual) is not None:
+            judges["perceptual"] = FeatureDistance(loss)
+        if self._lpips is not None:
+            judges["lpips"] = self._lpips.on(self.device)
+        return judges
 
     @property
     def _fitting(self) -> bool:
@@ -620,7 +623,7 @@ class SRGANModule(L.LightningModule):
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Score whole pictures in every protocol, next to bicubic; returns ``sr`` (B, 3, H, W)."""
-        batch = self._completed(batch)
+        batch = batches.complete(batch, scale=self.generator.scale, look=batch_idx == 0)
         all_sr = self.enlarged(batch["lr"])
         for sr, lr, hr, _, grey in whole_pictures.each(all_sr, batch):
             scores = self._whole_pictures.test_scores(sr, lr, hr, grey=grey)

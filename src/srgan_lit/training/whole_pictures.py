@@ -24,7 +24,7 @@ class WholePictures:
     def __init__(self, scale: int) -> None:
         self._scale = scale
         self._protocol = metrics.protocol(f"y_shave{scale}")
-        self._bicubic_scores: dict[str, tuple[Tensor, ...]] = {}
+        self._bicubic_scores: dict[str, tuple[Tensor, Tensor]] = {}
         self._enlarger: engine.Enlarger | None = None  # between ``begin`` and ``end``
 
     def forget(self) -> None:
@@ -60,12 +60,13 @@ class WholePictures:
         """
         scores = {"psnr": metrics.psnr(sr, hr, self._protocol, grey=grey)}
         scores["ssim"] = metrics.ssim(sr, hr, self._protocol, grey=grey)
-        known = self._bicubic_scores.get(name) if name else None
-        if known is None:
+        if not name or name not in self._bicubic_scores:
             smooth = self._by_bicubic(lr, hr)
-            known = tuple(judge(smooth, hr, self._protocol, grey=grey) for judge in (metrics.psnr, metrics.ssim))
-            self._bicubic_scores[name] = known
-        scores["psnr_bicubic"], scores["ssim_bicubic"] = known
+            self._bicubic_scores[name] = (
+                metrics.psnr(smooth, hr, self._protocol, grey=grey),
+                metrics.ssim(smooth, hr, self._protocol, grey=grey),
+            )
+        scores["psnr_bicubic"], scores["ssim_bicubic"] = self._bicubic_scores[name]
         scores["psnr_gain"] = scores["psnr"] - scores["psnr_bicubic"]
         return scores
 

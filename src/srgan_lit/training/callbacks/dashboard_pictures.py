@@ -3,6 +3,7 @@
 A new panel is a function and a row of ``PANELS``.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,11 @@ class Showcase(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw a picture's panels; ``outputs`` is the validation step's SR image."""
-        for sr, lr, hr, name, grey in whole_pictures.each(outputs, batches.complete(batch, scale=self.scale)):
-            if len(shown := self._panels[next(iter(PANELS))]) == PICTURES or dataloader_idx:
-                return
+        shown = self._panels[next(iter(PANELS))]
+        if dataloader_idx or len(shown) == PICTURES:
+            return
+        pictures = whole_pictures.each(outputs, batches.complete(batch, scale=self.scale))
+        for sr, lr, hr, name, grey in itertools.islice(pictures, PICTURES - len(shown)):
             views = Views(lr=lr, sr=sr, hr=hr, grey=grey, scale=self.scale)
             for panel, draw in PANELS.items():
                 self._panels[panel][name or f"picture {len(shown) + 1}"] = draw(views)
